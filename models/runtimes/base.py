@@ -1,0 +1,82 @@
+"""What a runtime is: something that loads one weight file and runs it on one prepared image.
+
+To add one, write a module with a class that has these methods and name it in `models.runtimes.BUILT_IN`, or in the
+entry-point group `detector_appliance.runtimes` of another package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bundle_format import WeightsSpec
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output as the weight file declares it. Unknown (dynamic) dimensions are -1."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, order=True)
+class Choice:
+    """One way to run a model on this box: written `litert/cpu/2`, the number being CPU threads."""
+
+    runtime: str
+    accelerator: str
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.runtime}/{self.accelerator}/{self.threads}"
+
+    @staticmethod
+    def parse(text: str) -> Choice:
+        """Inverse of `str`. Raises ValueError."""
+        runtime, accelerator, threads = text.split("/")
+        return Choice(runtime, accelerator, int(threads))
+
+
+class LoadedModel(Protocol):
+    """Weights, ready to run. One thread at a time calls `infer`."""
+
+    @property
+    def input(self) -> TensorSpec: ...
+
+    @property
+    def outputs(self) -> Sequence[TensorSpec]: ...
+
+    def infer(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Run on one picture: uint8 RGB (height, width, 3) at the size of the weights' `input`.
+
+        Scaling, channel order, layout and quantization are done here. Outputs come in the file's order, as float32
+        (quantized ones dequantized), with their batch dimension. Raises `ModelFailed`.
+        """
+
+    def close(self) -> None:
+        """Free the weights and the accelerator."""
+
+
+class Runtime(Protocol):
+    """A library that runs weights: LiteRT, ONNX Runtime, or somebody's own."""
+
+    name: str
+
+    def choices(self, weights: WeightsSpec, cpu_threads: Sequence[int]) -> list[Choice]:
+        """The ways in which this box can run these weights; empty where it cannot. Must be cheap and load nothing big."""
+
+    def why_not(self, weights: WeightsSpec) -> str | None:
+        """A sentence for people on why this box cannot run these weights; None if it can."""
+
+    def load(self, path: Path, weights: WeightsSpec, choice: Choice, cache: Path) -> LoadedModel:
+        """Load the file at `path`. `cache` is a folder for what may be kept between starts (compiled engines).
+
+        Raises `RuntimeMissing` (library or accelerator is not there) or `ModelFailed`.
+        """

@@ -1,0 +1,456 @@
+"""Every setting of the appliance, and the only place where environment and configuration files are read.
+
+    command line  >  environment  >  DATA/settings.toml  >  appliance.toml  >  default
+                                     (the dashboard's)      (--config, /etc/detector-appliance, working directory)
+
+An empty environment variable counts as not set. Unknown keys of a file are errors; unknown variables are nobody's business.
+Where each value came from is kept beside it, for `appliance settings` and the dashboard.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from models.errors import SettingsInvalid
+
+COMMAND_LINE = "command line"
+DEFAULT = "default"
+CONFIG_FILE = "appliance.toml"
+OVERLAY_FILE = "settings.toml"
+"""Name inside the data folder of the file that the dashboard writes."""
+
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")
+_HOST = re.compile(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:.]+\]?")
+
+
+@dataclass(frozen=True)
+class EnvironmentNames:
+    """The variables that a field is read from, the one that wins first. Without it: the field's name in capitals."""
+
+    names: tuple[str, ...]
+
+
+def _named(*names: str) -> EnvironmentNames:
+    return EnvironmentNames(names)
+
+
+def _network(value: Any) -> Any:
+    """`192.168.1.7/24` means the network that this address is in."""
+    return ip_network(value, strict=False) if isinstance(value, str) else value
+
+
+def _lower(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _upper(value: Any) -> Any:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+def _version_control(value: str) -> str:
+    if value in {"follow_loop", "pause"} or _VERSION.fullmatch(value):
+        return value
+    raise ValueError("it must be follow_loop, pause, or a version such as 1.4")
+
+
+def _loop_host(value: str) -> str:
+    if "@" in value:
+        raise ValueError("a host must not carry a user name or password")
+    return value.rstrip("/")
+
+
+def _plain_host(value: str) -> str:
+    if _HOST.fullmatch(value):
+        return value.strip("[]")
+    raise ValueError("a host name or an IP address is due, without scheme, port or path")
+
+
+Text = Annotated[str, Field(min_length=1, max_length=255)]
+Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+Confidence = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network), PlainSerializer(str)]
+Host = Annotated[str, BeforeValidator(_lower), AfterValidator(_plain_host)]
+
+
+class Settings(BaseSettings):
+    """What is in force. Made by `load_settings`; made directly (in tests) it holds the arguments and defaults alone."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)
+
+    bind_host: Annotated[Text, _named("NODE_HOST")] = Field(
+        default="127.0.0.1", description="address on which the server listens; 0.0.0.0 means every network"
+    )
+    port: Annotated[int, _named("NODE_PORT")] = Field(
+        default=8004, ge=1, le=65535, description="TCP port of the server"
+    )
+    node_name: Text = Field(
+        default_factory=lambda: socket.gethostname() or "detector",
+        description="name of this box in the Learning Loop; the host name where none is given",
+    )
+    node_version: Text | None = Field(default=None, description="version of the product that this box is a part of")
+    data_folder: Path = Field(
+        default=Path("data"),
+        description="folder for models, pictures and state; where none is given, detector-appliance in the user's data "
+        "folder, or /var/lib/detector-appliance for a service",
+    )
+
+    loop_host: Annotated[Text, AfterValidator(_loop_host), _named("LOOP_HOST", "HOST")] | None = Field(
+        default=None, description="host of the Learning Loop, with scheme and port where needed; none: standalone"
+    )
+    loop_organization: Annotated[Text, _named("LOOP_ORGANIZATION", "ORGANIZATION")] | None = Field(
+        default=None, description="organization in the Learning Loop"
+    )
+    loop_project: Annotated[Text, BeforeValidator(_lower), _named("LOOP_PROJECT", "PROJECT")] | None = Field(
+        default=None, description="project in the Learning Loop; lower case"
+    )
+
+    model_format: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")] | None = Field(
+        default=None, description="format of models to look for; none: onnx where CUDA is present, else litert"
+    )
+    runtime: str = Field(
+        default="auto",
+        pattern=r"^[a-z0-9_.-]{1,64}(/[a-z]+(/[1-9][0-9]{0,2})?)?$",
+        description="how models are run: auto (the fastest as measured), or runtime, runtime/accelerator or "
+        "runtime/accelerator/threads, such as onnx/cpu or litert/cpu/2",
+    )
+    exclusive_model_build: bool = Field(
+        default=False, description="free the old model before the new one is loaded (one accelerator, little memory)"
+    )
+    version_control_default: Annotated[str, BeforeValidator(_lower), AfterValidator(_version_control)] | None = Field(
+        default=None,
+        description="model version control at start: follow_loop, pause or a version; none: as it was before the restart",
+    )
+
+    min_uncertain_threshold: Confidence = Field(
+        default=0.3, description="confidence (0..1) from which a detection counts as uncertain"
+    )
+    max_uncertain_threshold: Confidence = Field(
+        default=0.6, description="confidence (0..1) up to which a detection counts as uncertain"
+    )
+    max_cameras: int = Field(default=1000, ge=1, le=100_000, description="cameras whose history is remembered")
+
+    max_outbox_size: int = Field(default=1000, ge=0, description="pictures that may wait in the outbox")
+    max_outbox_mb: int = Field(default=2048, ge=0, description="size to which the outbox may grow, megabytes")
+    min_free_disk_mb: int = Field(default=200, ge=0, description="disk space that is always left free, megabytes")
+
+    queue_depth: int = Field(default=32, ge=1, le=10_000, description="pictures that may wait for the model")
+    max_wait_socketio_s: Seconds = Field(
+        default=2.5, description="longest wait for the model of a picture from Socket.IO, seconds; then it is refused"
+    )
+    max_wait_rest_s: Seconds = Field(
+        default=10.0, description="longest wait for the model of a picture from REST, seconds; then it is refused"
+    )
+    inference_deadline_s: Seconds = Field(
+        default=10.0, description="time in which the model must answer, seconds; then its process is replaced"
+    )
+    load_deadline_s: Seconds = Field(default=120.0, description="time in which a model must be loaded, seconds")
+    max_image_mb: int = Field(default=64, ge=1, le=1024, description="largest picture that is accepted, megabytes")
+    max_image_megapixels: int = Field(
+        default=100, ge=1, le=1000, description="largest picture that is accepted, millions of pixels"
+    )
+
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(
+        default="INFO", description="least level that is logged: DEBUG, INFO, WARNING or ERROR"
+    )
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = Field(
+        default="text", description="text for people, or json: one object per line"
+    )
+
+    open_detection: bool = Field(
+        default=True, description="strangers on the network may call /detect and read the status"
+    )
+    trusted_networks: list[Network] = Field(
+        default_factory=list, description="networks (CIDR) that may do everything, without credentials"
+    )
+    trusted_proxies: list[Network] = Field(
+        default_factory=list, description="addresses or networks (CIDR) whose forwarding headers are believed"
+    )
+    allowed_hosts: list[Host] = Field(
+        default_factory=list, description="further names under which this box may be called (Host header)"
+    )
+    use_backdoor_controls: bool = Field(default=False, description="serve /reset, which deletes all data (for tests)")
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _warnings: list[str] = PrivateAttr(default_factory=list)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing is read behind the caller's back: `load_settings` merges the sources, to know the origin of each value."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _without_contradiction(self) -> Settings:
+        if self.min_uncertain_threshold > self.max_uncertain_threshold:
+            raise ValueError(
+                f"min_uncertain_threshold ({self.min_uncertain_threshold:g}) lies above "
+                f"max_uncertain_threshold ({self.max_uncertain_threshold:g}); it must not be greater"
+            )
+        if self.load_deadline_s < self.inference_deadline_s:
+            raise ValueError(
+                f"load_deadline_s ({self.load_deadline_s:g} s) is shorter than inference_deadline_s "
+                f"({self.inference_deadline_s:g} s), but loading a model includes running it; it must not be shorter"
+            )
+        return self
+
+    @property
+    def standalone(self) -> bool:
+        """Whether this box contacts no Learning Loop: host, organization or project is missing."""
+        return not (self.loop_host and self.loop_organization and self.loop_project)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences on what was accepted, but is probably not what was meant."""
+        return list(self._warnings)
+
+    def origin(self, name: str) -> str:
+        """Where the value of a field came from: `environment NAME`, `file PATH`, `command line` or `default`."""
+        return self._origins.get(name, DEFAULT)
+
+    def in_force(self) -> list[SettingInForce]:
+        """Every setting with its value and origin, in the order of this class. Secrets are masked."""
+        values = self.model_dump(mode="json")  # a SecretStr masks itself
+        return [
+            SettingInForce(
+                name=name,
+                value=values[name],
+                origin=self.origin(name),
+                environment=environment_names(name),
+                description=field.description or "",
+            )
+            for name, field in type(self).model_fields.items()
+        ]
+
+
+@dataclass(frozen=True)
+class SettingInForce:
+    """One line of `appliance settings`. `value` is plain JSON data, masked where it is secret."""
+
+    name: str
+    value: Any
+    origin: str
+    environment: tuple[str, ...]
+    description: str
+
+
+def environment_names(field: str) -> tuple[str, ...]:
+    """The environment variables that a field is read from; where several are set, the first wins."""
+    info = Settings.model_fields[field]
+    candidates: list[Any] = [*info.metadata]
+    for part in get_args(info.annotation):
+        candidates.extend(get_args(part)[1:] if get_origin(part) is Annotated else ())
+    return next((mark.names for mark in candidates if isinstance(mark, EnvironmentNames)), (field.upper(),))
+
+
+def load_settings(
+    *,
+    environ: Mapping[str, str],
+    config: Path | None = None,
+    data_dir: Path | None = None,
+    working_directory: Path,
+    overrides: Mapping[str, Any] | None = None,
+    system_root: Path = Path("/"),
+) -> Settings:
+    """Read every source and merge them.
+
+    `config` is the file named on the command line, `data_dir` and `overrides` (field -> value, None = not given) are its
+    other options. `system_root` is where /etc and /var are. Raises `SettingsInvalid` with a sentence per mistake.
+    """
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    if data_dir is not None:
+        given["data_folder"] = data_dir
+    _refuse_unknown(given, "the command line")
+    environment, named, warnings = _read_environment(environ)
+    path = _config_file(config, working_directory, system_root)
+    file = _read_file(path) if path else {}
+    layers = [_Layer(given, dict.fromkeys(given, COMMAND_LINE)), _Layer(environment, named)]
+    below = [_Layer(file, dict.fromkeys(file, f"file {path}"))]
+
+    folder = next((layer.values["data_folder"] for layer in [*layers, *below] if "data_folder" in layer.values), None)
+    if folder is None:
+        folder = _default_data_folder(environ, system_root)
+        below.append(_Layer({"data_folder": folder}, {"data_folder": DEFAULT}))
+    overlay = _overlay_file(folder, working_directory)
+    changed = _read_file(overlay) if overlay.is_file() else {}
+    if "data_folder" in changed:
+        raise SettingsInvalid(
+            f"{overlay} names a data_folder, but lies in one; name it in {CONFIG_FILE} or DATA_FOLDER."
+        )
+    return _merge(
+        [*layers, _Layer(changed, dict.fromkeys(changed, f"file {overlay}")), *below], working_directory, warnings
+    )
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One source: field -> value, and field -> origin."""
+
+    values: Mapping[str, Any]
+    origins: Mapping[str, str]
+
+
+def _merge(layers: Sequence[_Layer], working_directory: Path, warnings: list[str]) -> Settings:
+    """Earlier layers win. Relative data folders are taken from the working directory."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in reversed(layers):
+        values.update(layer.values)
+        origins.update(layer.origins)
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise SettingsInvalid("\n".join(_sentences(error, origins))) from error
+    folder = Path(os.path.abspath(working_directory / settings.data_folder))  # noqa: PTH100 - links stay as they were named
+    settings = settings.model_copy(update={"data_folder": folder})
+    settings._origins = origins
+    settings._warnings = [*warnings, *_worth_a_warning(settings)]
+    return settings
+
+
+def _worth_a_warning(settings: Settings) -> list[str]:
+    found = []
+    parts = {
+        "LOOP_HOST": settings.loop_host,
+        "LOOP_ORGANIZATION": settings.loop_organization,
+        "LOOP_PROJECT": settings.loop_project,
+    }
+    missing = [name for name, value in parts.items() if not value]
+    if 0 < len(missing) < len(parts):
+        found.append(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set: this box stays standalone until host, "
+            "organization and project of the Learning Loop are all given."
+        )
+    if any(network.prefixlen == 0 for network in settings.trusted_networks):
+        found.append(
+            "trusted_networks contains every address there is: everybody who reaches this box may do everything."
+        )
+    return found
+
+
+def _sentences(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
+    sentences = []
+    for item in error.errors():
+        wrong = item["msg"].removeprefix("Value error, ").rstrip(".")
+        if not item["loc"]:  # the model as a whole: the message is the sentence
+            sentences.append(f"The settings contradict each other: {wrong}.")
+            continue
+        name = str(item["loc"][0])
+        description = Settings.model_fields[name].description
+        sentences.append(
+            f"{name} is {item['input']!r} ({origins.get(name, DEFAULT)}), which cannot be used: "
+            f"{wrong[:1].lower()}{wrong[1:]}. What it is for: {description}."
+        )
+    return sentences
+
+
+def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Field -> value, field -> origin, and warnings about names that contradict each other."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    warnings: list[str] = []
+    for field in Settings.model_fields:
+        found = [(name, environ[name].strip()) for name in environment_names(field) if environ.get(name, "").strip()]
+        if not found:
+            continue
+        name, text = found[0]
+        values[field] = _list(text) if get_origin(Settings.model_fields[field].annotation) is list else text
+        origins[field] = f"environment {name}"
+        warnings.extend(
+            f"{name} and {other} are both set and differ: {name} counts." for other, rival in found[1:] if rival != text
+        )
+    return values, origins, warnings
+
+
+def _list(text: str) -> Any:
+    """`a, b` or `["a", "b"]`. What is no list after all is refused by the validation that follows."""
+    if text.startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _config_file(config: Path | None, working_directory: Path, system_root: Path) -> Path | None:
+    if config is not None:
+        path = working_directory / config
+        if not path.is_file():
+            raise SettingsInvalid(f"There is no configuration file {path}; --config must name one that exists.")
+        return path
+    usual = [system_root / "etc" / "detector-appliance" / CONFIG_FILE, working_directory / CONFIG_FILE]
+    return next((path for path in usual if path.is_file()), None)
+
+
+def _overlay_file(folder: Any, working_directory: Path) -> Path:
+    if not isinstance(folder, str | Path):
+        raise SettingsInvalid(f"data_folder is {folder!r}, but must be the path of a folder, as text.")
+    return working_directory / folder / OVERLAY_FILE
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        values = TomlConfigSettingsSource(Settings, toml_file=path)()
+    except OSError as error:
+        raise SettingsInvalid(f"The settings in {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # broken TOML and broken UTF-8 alike
+        raise SettingsInvalid(f"{path} is no valid TOML file: {error}.") from error
+    _refuse_unknown(values, str(path))
+    return values
+
+
+def _refuse_unknown(values: Mapping[str, Any], where: str) -> None:
+    """Raises `SettingsInvalid`, naming for each unknown key the setting that was probably meant."""
+    by_variable = {name: field for field in Settings.model_fields for name in environment_names(field)}
+    sentences = []
+    for key in values:
+        if key in Settings.model_fields:
+            continue
+        near = difflib.get_close_matches(key.lower(), Settings.model_fields, n=1, cutoff=0.5)
+        meant = by_variable.get(key.upper()) or (near[0] if near else None)
+        hint = f"did you mean {meant}?" if meant else "`appliance settings` lists those that exist."
+        sentences.append(f"{where} sets {key}, which is no setting; {hint}")
+    if sentences:
+        raise SettingsInvalid("\n".join(sentences))
+
+
+def _default_data_folder(environ: Mapping[str, str], system_root: Path) -> Path:
+    """The service's folder where it is ours to use, or where there is no home to go to (a service user); else the user's."""
+    service = system_root / "var" / "lib" / "detector-appliance"
+    home = environ.get("HOME", "")
+    if (service.is_dir() and os.access(service, os.W_OK)) or not home or not Path(home).is_dir():
+        return service
+    chosen = environ.get("XDG_DATA_HOME", "")
+    # the XDG specification: a relative path in it is invalid and to be ignored
+    base = Path(chosen) if chosen and Path(chosen).is_absolute() else Path(home) / ".local" / "share"
+    return base / "detector-appliance"

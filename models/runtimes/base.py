@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +44,16 @@ class Choice:
         return Choice(runtime, accelerator, int(threads))
 
 
+Concurrency = Literal["exclusive", "copies", "shared"]
+"""What happens when two pictures are to run at once: `exclusive`, one after the other (a single accelerator); `copies`, the
+weights are loaded twice (LiteRT on a CPU); `shared`, several threads may call `infer` of one (ONNX Runtime)."""
+
+
 class LoadedModel(Protocol):
-    """Weights, ready to run. One thread at a time calls `infer`."""
+    """Weights, ready to run. One thread at a time calls `infer`, unless `concurrency` is `shared`."""
+
+    @property
+    def concurrency(self) -> Concurrency: ...
 
     @property
     def input(self) -> TensorSpec: ...
@@ -70,10 +78,16 @@ class Runtime(Protocol):
     name: str
 
     def choices(self, weights: WeightsSpec, cpu_threads: Sequence[int]) -> list[Choice]:
-        """The ways in which this box can run these weights; empty where it cannot. Must be cheap and load nothing big."""
+        """The ways in which these weights could be run here, whether or not the hardware answers: `load` finds that out.
 
-    def why_not(self, weights: WeightsSpec) -> str | None:
-        """A sentence for people on why this box cannot run these weights; None if it can."""
+        `cpu_threads` are the thread counts worth trying. Raises `RuntimeMissing` if the library is not installed.
+        """
+
+    def present(self, accelerator: str) -> bool:
+        """Whether an accelerator seems to be plugged in and usable. Cheap; asked again and again while it is missing."""
+
+    def version(self) -> str:
+        """Name and version of the library, for the log and as part of cache keys."""
 
     def load(self, path: Path, weights: WeightsSpec, choice: Choice, cache: Path) -> LoadedModel:
         """Load the file at `path`. `cache` is a folder for what may be kept between starts (compiled engines).

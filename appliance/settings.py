@@ -3,7 +3,7 @@
     command line  >  environment  >  DATA/settings.toml  >  appliance.toml  >  default
                                      (the dashboard's)      (--config, /etc/detector-appliance, working directory)
 
-An empty environment variable counts as not set. Unknown keys of a file are errors; unknown variables are nobody's business.
+An empty environment variable counts as not set. Unknown keys of a file are errors; unknown variables are none of ours.
 Where each value came from is kept beside it, for `appliance settings` and the dashboard.
 """
 
@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     )
     version_control_default: Annotated[str, BeforeValidator(_lower), AfterValidator(_version_control)] | None = Field(
         default=None,
-        description="model version control at start: follow_loop, pause or a version; none: as it was before the restart",
+        description="model version control at start: follow_loop, pause or a version; none: as before the restart",
     )
 
     min_uncertain_threshold: Confidence = Field(
@@ -201,13 +201,14 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
+        settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Nothing is read behind the caller's back: `load_settings` merges the sources, to know the origin of each value."""
+        """Nothing is read behind the caller's back: `load_settings` merges the sources, to know each origin."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
     @model_validator(mode="after")
@@ -284,8 +285,8 @@ def load_settings(
 ) -> Settings:
     """Read every source and merge them.
 
-    `config` is the file named on the command line, `data_dir` and `overrides` (field -> value, None = not given) are its
-    other options. `system_root` is where /etc and /var are. Raises `SettingsInvalid` with a sentence per mistake.
+    `config` is the file named on the command line, `data_dir` and `overrides` (field -> value, None = not given) are
+    its other options. `system_root` is where /etc and /var are. Raises `SettingsInvalid` with a sentence per mistake.
     """
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     if data_dir is not None:
@@ -297,19 +298,17 @@ def load_settings(
     layers = [_Layer(given, dict.fromkeys(given, COMMAND_LINE)), _Layer(environment, named)]
     below = [_Layer(file, dict.fromkeys(file, f"file {path}"))]
 
-    folder = next((layer.values["data_folder"] for layer in [*layers, *below] if "data_folder" in layer.values), None)
-    if folder is None:
-        folder = _default_data_folder(environ, system_root)
-        below.append(_Layer({"data_folder": folder}, {"data_folder": DEFAULT}))
-    overlay = _overlay_file(folder, working_directory)
-    changed = _read_file(overlay) if overlay.is_file() else {}
-    if "data_folder" in changed:
-        raise SettingsInvalid(
-            f"{overlay} names a data_folder, but lies in one; name it in {CONFIG_FILE} or DATA_FOLDER."
-        )
-    return _merge(
-        [*layers, _Layer(changed, dict.fromkeys(changed, f"file {overlay}")), *below], working_directory, warnings
+    found = next((layer.values["data_folder"] for layer in [*layers, *below] if "data_folder" in layer.values), None)
+    folder = (
+        _default_data_folder(environ, system_root) if found is None else _absolute(found, environ, working_directory)
     )
+    overlay = folder / OVERLAY_FILE
+    changed = _read_file(overlay) if _is_file(overlay) else {}
+    if "data_folder" in changed:
+        raise SettingsInvalid(f"{overlay} sets data_folder, but lies in it; set it in {CONFIG_FILE} or as DATA_FOLDER.")
+    settings = _merge([*layers, _Layer(changed, dict.fromkeys(changed, f"file {overlay}")), *below], folder)
+    settings._warnings = [*warnings, *_worth_a_warning(settings)]
+    return settings
 
 
 @dataclass(frozen=True)
@@ -320,21 +319,18 @@ class _Layer:
     origins: Mapping[str, str]
 
 
-def _merge(layers: Sequence[_Layer], working_directory: Path, warnings: list[str]) -> Settings:
-    """Earlier layers win. Relative data folders are taken from the working directory."""
+def _merge(layers: Sequence[_Layer], data_folder: Path) -> Settings:
+    """Earlier layers win; the data folder has been decided already."""
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in reversed(layers):
         values.update(layer.values)
         origins.update(layer.origins)
     try:
-        settings = Settings(**values)
+        settings = Settings(**{**values, "data_folder": data_folder})
     except ValidationError as error:
         raise SettingsInvalid("\n".join(_sentences(error, origins))) from error
-    folder = Path(os.path.abspath(working_directory / settings.data_folder))  # noqa: PTH100 - links stay as they were named
-    settings = settings.model_copy(update={"data_folder": folder})
     settings._origins = origins
-    settings._warnings = [*warnings, *_worth_a_warning(settings)]
     return settings
 
 
@@ -348,13 +344,11 @@ def _worth_a_warning(settings: Settings) -> list[str]:
     missing = [name for name, value in parts.items() if not value]
     if 0 < len(missing) < len(parts):
         found.append(
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set: this box stays standalone until host, "
-            "organization and project of the Learning Loop are all given."
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set: this box stays standalone until "
+            "host, organization and project of the Learning Loop are all given."
         )
     if any(network.prefixlen == 0 for network in settings.trusted_networks):
-        found.append(
-            "trusted_networks contains every address there is: everybody who reaches this box may do everything."
-        )
+        found.append("trusted_networks holds every address there is: everybody who reaches this box may do everything.")
     return found
 
 
@@ -405,17 +399,27 @@ def _list(text: str) -> Any:
 def _config_file(config: Path | None, working_directory: Path, system_root: Path) -> Path | None:
     if config is not None:
         path = working_directory / config
-        if not path.is_file():
+        if not _is_file(path):
             raise SettingsInvalid(f"There is no configuration file {path}; --config must name one that exists.")
         return path
     usual = [system_root / "etc" / "detector-appliance" / CONFIG_FILE, working_directory / CONFIG_FILE]
-    return next((path for path in usual if path.is_file()), None)
+    return next((path for path in usual if _is_file(path)), None)
 
 
-def _overlay_file(folder: Any, working_directory: Path) -> Path:
+def _absolute(folder: Any, environ: Mapping[str, str], working_directory: Path) -> Path:
     if not isinstance(folder, str | Path):
         raise SettingsInvalid(f"data_folder is {folder!r}, but must be the path of a folder, as text.")
-    return working_directory / folder / OVERLAY_FILE
+    path, home = Path(folder), environ.get("HOME", "")
+    if path.parts[:1] == ("~",) and home:
+        path = Path(home, *path.parts[1:])
+    return working_directory / path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # a folder on the way may not be entered
+        raise SettingsInvalid(f"Whether there are settings in {path} cannot be told: {error.strerror}.") from error
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -445,7 +449,7 @@ def _refuse_unknown(values: Mapping[str, Any], where: str) -> None:
 
 
 def _default_data_folder(environ: Mapping[str, str], system_root: Path) -> Path:
-    """The service's folder where it is ours to use, or where there is no home to go to (a service user); else the user's."""
+    """The service's folder where we may write to it, or where there is no home (a service user); else the user's."""
     service = system_root / "var" / "lib" / "detector-appliance"
     home = environ.get("HOME", "")
     if (service.is_dir() and os.access(service, os.W_OK)) or not home or not Path(home).is_dir():

@@ -1,0 +1,120 @@
+"""What the log looks like, for people and for collectors."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from appliance import logs
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+
+
+def test_text_is_one_readable_line() -> None:
+    out = io.StringIO()
+    logs.configure("INFO", "text", out)
+    logging.getLogger("appliance.outbox").warning("%d pictures wait", 7, extra={"camera": "left"})
+    line = out.getvalue()
+    assert line.endswith(" WARNING appliance.outbox: 7 pictures wait camera=left\n")
+    assert "\x1b" not in line
+
+
+def test_colour_is_for_terminals() -> None:
+    out = Terminal()
+    logs.configure("INFO", "text", out)
+    logging.getLogger("appliance").error("broken")
+    assert out.getvalue().startswith("\x1b[31m")
+    assert out.getvalue().endswith("\x1b[0m\n")
+
+
+def test_a_strangers_text_cannot_forge_a_line_or_steer_the_terminal() -> None:
+    out = io.StringIO()
+    logs.configure("INFO", "text", out)
+    logging.getLogger("appliance").info("camera %s", "x\n2026-01-01 00:00:00 ERROR forged\x1b[2J\r")
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 2
+    assert lines[1] == "    2026-01-01 00:00:00 ERROR forged\\x1b[2J\\x0d"
+
+
+def test_json_is_one_object_per_line_with_everything_in_it() -> None:
+    out = io.StringIO()
+    logs.configure("INFO", "json", out)
+    try:
+        raise ValueError("no such thing\nat all")
+    except ValueError:
+        logging.getLogger("appliance.detecting").exception("failed", extra={"camera": "left", "ms": 3.5, "level": "x"})
+    (line,) = out.getvalue().splitlines()
+    entry = json.loads(line)
+    assert entry["level"] == "ERROR"
+    assert entry["logger"] == "appliance.detecting"
+    assert entry["message"] == "failed"
+    assert entry["camera"] == "left"
+    assert entry["ms"] == 3.5
+    assert "ValueError: no such thing" in entry["exception"]
+    assert entry["time"].endswith("+00:00")
+
+
+def test_what_json_cannot_say_is_logged_as_text() -> None:
+    out = io.StringIO()
+    logs.configure("INFO", "json", out)
+    logging.getLogger("appliance").info("odd", extra={"score": float("nan"), "what": {1, 2}})
+    entry = json.loads(out.getvalue())
+    assert entry["score"] == "nan"
+    assert entry["what"] == "{1, 2}"
+
+
+def test_uvicorn_writes_like_everything_else_and_single_requests_are_not_logged() -> None:
+    logging.getLogger("uvicorn").addHandler(logging.StreamHandler())
+    out = io.StringIO()
+    logs.configure("INFO", "json", out)
+    logging.getLogger("uvicorn.error").info("Started", extra={"color_message": "\x1b[36mStarted"})
+    logging.getLogger("uvicorn.access").info("GET /about 200")
+    logging.getLogger("httpx").info("HTTP Request: GET")
+    entries = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [(entry["logger"], entry["message"]) for entry in entries] == [("uvicorn.error", "Started")]
+    assert "color_message" not in entries[0]
+
+
+def test_while_debugging_requests_are_logged() -> None:
+    out = io.StringIO()
+    logs.configure("DEBUG", "text", out)
+    logging.getLogger("uvicorn.access").info("GET /about 200")
+    assert "GET /about 200" in out.getvalue()
+
+
+def test_configured_again_nothing_is_written_twice() -> None:
+    first, second = io.StringIO(), io.StringIO()
+    logs.configure("INFO", "text", first)
+    logs.configure("INFO", "text", second)
+    logging.getLogger("appliance").info("once")
+    assert first.getvalue() == ""
+    assert len(second.getvalue().splitlines()) == 1
+
+
+def test_warnings_of_libraries_land_in_the_log() -> None:
+    out = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        logs.configure("INFO", "text", out)
+        warnings.warn("this is going away", DeprecationWarning, stacklevel=1)
+        logging.captureWarnings(False)
+    assert "py.warnings" in out.getvalue()
+    assert "this is going away" in out.getvalue()

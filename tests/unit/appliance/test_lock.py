@@ -17,7 +17,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from appliance.lock import acquire
-with acquire(Path(sys.argv[1]), "http://127.0.0.1:9"):
+with acquire(Path(sys.argv[1]), "http://a-long-name.example:65535"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -43,9 +43,9 @@ def test_what_a_killed_server_left_behind_counts_for_nothing(tmp_path: Path) -> 
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
         assert server.stdout.readline() == "held\n"
-        assert running_server(tmp_path) == "http://127.0.0.1:9"
+        assert running_server(tmp_path) == "http://a-long-name.example:65535"
         server.kill()
-    assert "127.0.0.1:9" in (tmp_path / LOCK_FILE).read_text()
+    assert "a-long-name" in (tmp_path / LOCK_FILE).read_text()
     assert running_server(tmp_path) is None
     with acquire(tmp_path, URL):
         assert running_server(tmp_path) == URL
@@ -53,7 +53,7 @@ def test_what_a_killed_server_left_behind_counts_for_nothing(tmp_path: Path) -> 
 
 def test_the_folder_stays_free_for_the_next_server_though_a_program_that_was_started_lives_on(tmp_path: Path) -> None:
     with acquire(tmp_path, URL):
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
     try:
         assert running_server(tmp_path) is None
     finally:

@@ -82,8 +82,8 @@ def test_what_json_cannot_say_is_logged_as_text() -> None:
 
 
 def test_uvicorn_writes_like_everything_else_and_single_requests_are_not_logged() -> None:
-    logging.getLogger("uvicorn").addHandler(logging.StreamHandler())
-    out = io.StringIO()
+    uvicorns_own, out = io.StringIO(), io.StringIO()
+    logging.getLogger("uvicorn").addHandler(logging.StreamHandler(uvicorns_own))
     logs.configure("INFO", "json", out)
     logging.getLogger("uvicorn.error").info("Started", extra={"color_message": "\x1b[36mStarted"})
     logging.getLogger("uvicorn.access").info("GET /about 200")
@@ -91,6 +91,7 @@ def test_uvicorn_writes_like_everything_else_and_single_requests_are_not_logged(
     entries = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [(entry["logger"], entry["message"]) for entry in entries] == [("uvicorn.error", "Started")]
     assert "color_message" not in entries[0]
+    assert uvicorns_own.getvalue() == ""
 
 
 def test_while_debugging_requests_are_logged() -> None:

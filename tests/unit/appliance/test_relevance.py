@@ -268,10 +268,8 @@ def random_picture(chance: random.Random) -> Detections:
         point(chance.randrange(0, 30) * 2, chance.randrange(0, 20) * 2, name=chance.choice(names), sure=chance.random())
         for _ in range(chance.choice([0, 1, 3, 20]))
     ]
-    sunny = ClassificationDetection(category_name="sunny", confidence=chance.random())
-    return Detections(
-        box_detections=boxes, point_detections=points, classification_detections=[sunny] * chance.randrange(2)
-    )
+    sunny = [ClassificationDetection(category_name="sunny", confidence=chance.random())] * chance.randrange(2)
+    return Detections(box_detections=boxes, point_detections=points, classification_detections=sunny)
 
 
 @pytest.mark.parametrize("seed", range(20))

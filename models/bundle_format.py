@@ -1,12 +1,12 @@
 """`model.json`: who a model is (upstream's keys) and how it is run (our one key, `inference`).
 
-The upstream keys are those that a Learning Loop writes into every zip that it serves; unknown ones survive a round trip.
-Everything that says how the weights are run stands under `inference`.
+The upstream keys are those that a Learning Loop writes into every zip that it serves; unknown ones survive a round
+trip. Everything that says how the weights are run stands under `inference`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,14 +15,17 @@ from models.wire.model_information import Category
 INFERENCE_VERSION = 1
 """The only version of the `inference` block that this program understands."""
 
+SCORE_THRESHOLD = 0.3
+"""Confidence (0..1) below which a detection is not shown, where neither the trainer nor the bundle says."""
+
 Accelerator = Literal["cpu", "edgetpu", "cuda", "any"]
 
 
 class InputSpec(BaseModel):
     """What the weights want to see: `real = (pixel * scale) + offset`, pixel being uint8 0..255.
 
-    `scale` and `offset` apply to float inputs only: an integer input takes the pixels as they are (uint8), or shifted by
-    the quantization that the file itself names (int8).
+    `scale` and `offset` apply to float inputs only: an integer input takes the pixels as they are (uint8), or shifted
+    by the quantization that the file itself names (int8).
     """
 
     model_config = ConfigDict(extra="allow")
@@ -32,8 +35,8 @@ class InputSpec(BaseModel):
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     channels: Literal["RGB", "BGR"] = "RGB"
     dtype: Literal["uint8", "int8", "float32", "float16"] = "uint8"
-    scale: float = 1.0
-    offset: float = 0.0
+    scale: float = Field(default=1.0, allow_inf_nan=False)
+    offset: float = Field(default=0.0, allow_inf_nan=False)
     resize: Literal["stretch", "letterbox"] = "stretch"
 
 
@@ -47,7 +50,7 @@ class WeightsSpec(BaseModel):
     file: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$", description="file name inside the bundle")
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     input: InputSpec
-    outputs: dict[str, int] = Field(
+    outputs: dict[str, Annotated[int, Field(ge=0, le=255)]] = Field(
         default_factory=dict, description="what the head calls an output -> its index among the runtime's outputs"
     )
 
@@ -61,8 +64,8 @@ class InferenceSpec(BaseModel):
     head: str = Field(pattern=r"^[a-z0-9_.-]{1,64}$", description="name of an entry in `models.heads`")
     family: str | None = None
     weights: list[WeightsSpec] = Field(min_length=1, max_length=16)
-    class_indices: list[int] | None = None
-    score_threshold: float = Field(default=0.3, ge=0.0, le=1.0)
+    class_indices: list[Annotated[int, Field(ge=0)]] | None = None
+    score_threshold: float = Field(default=SCORE_THRESHOLD, ge=0.0, le=1.0)
     nms_iou: float = Field(default=0.5, gt=0.0, le=1.0)
     head_options: dict[str, Any] = Field(default_factory=dict, description="what the head needs beside its outputs")
 
@@ -88,7 +91,9 @@ class ModelJson(BaseModel):
     def _class_indices_run_parallel(self) -> ModelJson:
         indices = self.inference.class_indices if self.inference else None
         if indices is not None and len(indices) != len(self.categories):
-            raise ValueError(f"{len(indices)} class_indices for {len(self.categories)} categories; they must run parallel")
+            raise ValueError(
+                f"{len(indices)} class_indices for {len(self.categories)} categories; they must run parallel"
+            )
         if indices is not None and len(set(indices)) != len(indices):
             raise ValueError("class_indices names a class twice")
         return self
@@ -98,7 +103,7 @@ class ModelJson(BaseModel):
         """Confidence (0..1) below which a detection is not shown: the trainer's choice, else the bundle's."""
         if self.conf_threshold is not None:
             return self.conf_threshold
-        return self.inference.score_threshold if self.inference else InferenceSpec.model_fields["score_threshold"].default
+        return self.inference.score_threshold if self.inference else SCORE_THRESHOLD
 
     def categories_by_class(self) -> dict[int, Category]:
         """Class number as the model's outputs have it -> category."""

@@ -29,6 +29,7 @@ def test_commands_find_the_server_while_it_runs(tmp_path: Path) -> None:
     with acquire(folder, URL):
         assert running_server(folder) == URL
     assert running_server(folder) is None
+    assert (folder / LOCK_FILE).read_text() == ""
 
 
 def test_a_second_server_is_told_who_the_first_is(tmp_path: Path) -> None:

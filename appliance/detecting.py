@@ -1,0 +1,222 @@
+"""Detecting, as robots and people ask for it: a picture in, what is in it out, and perhaps a picture for the Loop.
+
+The one service behind `POST /detect`, the events `detect` and `batch_detect`, and `upload`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from appliance.inference.supervisor import Picture, Serving, Supervisor
+from appliance.relevance import RelevanceFilter
+from models import images
+from models.bundle import information
+from models.images import ImageLimits
+from models.wire.detections import Detection, Detections
+from models.wire.image_metadata import ImageMetadata
+from models.wire.model_information import ModelInformation
+from models.wire.node_status import Autoupload
+from models.zoo import SEED_ORGANIZATION, SEED_PROJECT
+
+PICKED_BY_SYSTEM = "picked_by_system"
+"""Tag of every explicit upload, as upstream writes it."""
+
+SEED_MODEL = "seed_model"
+"""Tag of pictures that were picked while the seed model served: its categories are none of the Loop's."""
+
+SEED_PICKS_PER_HOUR = 20
+"""The seed model is unsure of much that nobody will ever train: only so many of its picks are kept."""
+
+
+class Outbox(Protocol):
+    """Where explicit uploads go; blocking, safe on disk when it returns."""
+
+    def save(self, picture: bytes, metadata: ImageMetadata, *, priority: bool) -> str: ...
+
+
+class Picks(Protocol):
+    """Where automatic picks go; never blocks, keeps what it can and counts the rest."""
+
+    def offer(self, picture: bytes, metadata: ImageMetadata) -> bool: ...
+
+    def refuse(self, reason: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What comes along with a picture. `max_wait` is in seconds."""
+
+    camera_id: str | None = None
+    tags: tuple[str, ...] = ()
+    source: str | None = None
+    created: str | None = None
+    autoupload: Autoupload = "filtered"
+    max_wait: float = 10.0
+
+
+@dataclass(frozen=True)
+class Detected:
+    """The answer (`metadata`), why the picture was picked for the Loop, and where the milliseconds went."""
+
+    metadata: ImageMetadata
+    reasons: tuple[str, ...]
+    timings: dict[str, float]
+
+
+@dataclass
+class DetectingCounters:
+    """What was detected since the start, by category."""
+
+    pictures: int = 0
+    by_category: dict[str, int] = field(default_factory=dict)
+
+
+class Detecting:
+    """See the module's docstring. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        relevance: RelevanceFilter,
+        outbox: Outbox,
+        picks: Picks,
+        *,
+        limits: ImageLimits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._supervisor = supervisor
+        self._relevance = relevance
+        self._outbox = outbox
+        self._picks = picks
+        self._limits = limits
+        self._clock = clock
+        self._seed_picks: deque[float] = deque(maxlen=SEED_PICKS_PER_HOUR)
+        self.counters = DetectingCounters()
+
+    def model_information(self) -> ModelInformation | None:
+        """The serving model, or None."""
+        serving = self._supervisor.serving
+        return information(serving.bundle) if serving is not None else None
+
+    async def detect(self, picture: Picture, wish: Wish) -> Detected:
+        """Look at one picture. Raises `DetectionUnavailable`, `InvalidInput` or `ModelFailed`."""
+        seen = await self._supervisor.detect(picture, wish.max_wait)
+        serving = self._supervisor.serving
+        assert serving is not None
+        everything = Detections.model_validate(seen.detections)
+        reasons = self._reasons(everything, wish)
+        metadata = _answer(everything, serving, wish)
+        if reasons or wish.autoupload == "all":
+            self._pick(picture, everything, reasons, serving, wish)
+        self._count(metadata)
+        return Detected(metadata, tuple(reasons), seen.timings)
+
+    async def batch_detect(self, pictures: list[Picture], wish: Wish) -> list[Detected]:
+        """Look at several pictures; all are answered, in order, or the first failure is raised."""
+        return list(await asyncio.gather(*(self.detect(picture, wish) for picture in pictures)))
+
+    async def upload(self, pictures: list[Picture], metadata: ImageMetadata, *, priority: bool) -> None:
+        """Keep pictures for the Loop; on disk when this returns. Nothing is kept if one of them is no picture.
+
+        Raises `InvalidInput`, or `NoRoom` where the outbox or the disk is full.
+        """
+        encoded = [await asyncio.to_thread(self._encoded, picture) for picture in pictures]
+        stored = self._with_category_ids(metadata)
+        stored.tags = [*stored.tags, PICKED_BY_SYSTEM]
+        for picture in encoded:
+            await asyncio.to_thread(self._outbox.save, picture, stored, priority=priority)
+
+    def _reasons(self, everything: Detections, wish: Wish) -> list[str]:
+        if wish.autoupload != "filtered":
+            return []
+        return self._relevance.reasons(wish.camera_id, everything)
+
+    def _pick(
+        self, picture: Picture, everything: Detections, reasons: list[str], serving: Serving, wish: Wish
+    ) -> None:
+        stored = ImageMetadata.model_validate(
+            {
+                **everything.model_dump(),
+                "tags": [*wish.tags, *reasons],
+                "source": wish.source,
+                "created": wish.created,
+            }
+        )
+        if is_seed(serving):
+            stored.tags.append(SEED_MODEL)
+            for detection in _all(stored):
+                detection.category_id = None
+            if wish.autoupload == "filtered" and not self._seed_may_pick():
+                self._picks.refuse("seed model's hourly budget")
+                return
+        self._picks.offer(self._encoded(picture) if picture.raw is not None else bytes(picture.payload), stored)
+
+    def _seed_may_pick(self) -> bool:
+        now = self._clock()
+        if len(self._seed_picks) == SEED_PICKS_PER_HOUR and now - self._seed_picks[0] < 3600.0:  # noqa: PLR2004 - an hour
+            return False
+        self._seed_picks.append(now)
+        return True
+
+    def _encoded(self, picture: Picture) -> bytes:
+        """The bytes to store: an encoded picture as it came, once it is known to be one; an array as JPEG."""
+        if picture.raw is None:
+            data = bytes(picture.payload)
+            images.check_picture(data, self._limits)
+            return data
+        array = images.array_from_raw(picture.payload, picture.raw["dtype"], picture.raw["shape"], self._limits)
+        return images.encode_jpeg(array)
+
+    def _with_category_ids(self, metadata: ImageMetadata) -> ImageMetadata:
+        """Ids of uploaded detections come from the serving model's names, as upstream does it; unknown name: empty."""
+        serving = self._supervisor.serving
+        if serving is None:
+            return metadata.model_copy()
+        ids = {} if is_seed(serving) else {category.name: category.id for category in serving.bundle.model.categories}
+        stored = metadata.model_copy(deep=True)
+        for detection in _all(stored):
+            detection.category_id = ids.get(detection.category_name, "")
+        return stored
+
+    def _count(self, metadata: ImageMetadata) -> None:
+        self.counters.pictures += 1
+        for detection in _all(metadata):
+            name = detection.category_name
+            self.counters.by_category[name] = self.counters.by_category.get(name, 0) + 1
+
+
+def is_seed(serving: Serving) -> bool:
+    """Whether the seed model serves, or a copy of it."""
+    model = serving.bundle.model
+    return (model.organization, model.project) == (SEED_ORGANIZATION, SEED_PROJECT)
+
+
+def _answer(everything: Detections, serving: Serving, wish: Wish) -> ImageMetadata:
+    """What the caller is shown: detections from the model's threshold upwards."""
+    threshold = serving.bundle.model.score_threshold
+    return ImageMetadata.model_construct(
+        box_detections=[found for found in everything.box_detections if found.confidence >= threshold],
+        point_detections=[found for found in everything.point_detections if found.confidence >= threshold],
+        segmentation_detections=[found for found in everything.segmentation_detections if found.confidence >= threshold],
+        classification_detections=[
+            found for found in everything.classification_detections if found.confidence >= threshold
+        ],
+        tags=list(wish.tags),
+        source=wish.source,
+        created=wish.created,
+    )
+
+
+def _all(detections: Detections) -> list[Detection]:
+    return [
+        *detections.box_detections,
+        *detections.point_detections,
+        *detections.segmentation_detections,
+        *detections.classification_detections,
+    ]
+

@@ -1,0 +1,143 @@
+"""The child process that owns one loaded model: `python -m appliance.inference.worker FD`.
+
+It reads requests from the channel at FD and answers each. Its lanes decode, run and name pictures side by side, so that the
+next picture is decoded while the current one is inferred. It ends when the channel closes, whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from appliance.inference import channel
+from models import images
+from models.bundle import open_bundle
+from models.errors import DetectorApplianceError
+from models.fastest import sample
+from models.images import ImageLimits
+from models.load import Detector, load
+from models.runtimes.base import Choice
+
+
+@dataclass(frozen=True)
+class WorkerOrder:
+    """What a worker is told first: which model to load and how. `floor` is a confidence, 0..1."""
+
+    folder: str
+    choice: str
+    cache: str
+    floor: float
+    lanes: int
+    max_bytes: int
+    max_pixels: int
+
+
+@dataclass
+class _Job:
+    header: dict[str, Any]
+    payload: memoryview
+    received: float
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until the other end of the channel is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches us too; the server decides when we end
+    cv2.setNumThreads(1)  # pictures run side by side: threads within one would only get into each other's way
+    ours = socket.socket(fileno=int(arguments[0]))
+    order = channel.receive(ours)
+    if order is None:
+        return 0
+    return _serve(ours, WorkerOrder(**order[0]))
+
+
+def _serve(ours: socket.socket, order: WorkerOrder) -> int:
+    try:
+        started = time.perf_counter()
+        limits = ImageLimits(max_bytes=order.max_bytes, max_pixels=order.max_pixels)
+        bundle = open_bundle(Path(order.folder))
+        detector = load(
+            bundle,
+            Choice.parse(order.choice) if order.choice else None,
+            cache=Path(order.cache),
+            floor=order.floor,
+            lanes=order.lanes,
+            limits=limits,
+        )
+        loaded = time.perf_counter()
+        _warm_up(detector, order.lanes)
+    except DetectorApplianceError as error:
+        channel.send(ours, {"failed": type(error).__name__, "message": str(error)})
+        return 1
+    channel.send(
+        ours,
+        {
+            "ready": {
+                "choice": str(detector.choice),
+                "load_ms": 1e3 * (loaded - started),
+                "warm_up_ms": 1e3 * (time.perf_counter() - loaded),
+            }
+        },
+    )
+    jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+    answering = threading.Lock()
+    for number in range(order.lanes):
+        threading.Thread(
+            target=_lane, args=(detector, jobs, ours, answering), name=f"lane-{number}", daemon=True
+        ).start()
+    while (message := channel.receive(ours)) is not None:
+        header, payload = message
+        jobs.put(_Job(header, payload if payload is not None else memoryview(b""), time.perf_counter()))
+    # The server is gone or has closed us. A lane may hang in native code: nothing to wait for.
+    os._exit(0)
+
+
+def _warm_up(detector: Detector, lanes: int) -> None:
+    """The self-check: one drawn scene through everything, on every lane. Raises what is wrong with the model."""
+    scene = images.encode_jpeg(sample(2 * detector.input.width, 2 * detector.input.height))
+    for _ in range(lanes):
+        detector.detect(scene)
+
+
+def _lane(
+    detector: Detector, jobs: queue.SimpleQueue[_Job], ours: socket.socket, answering: threading.Lock
+) -> None:
+    while True:
+        job = jobs.get()
+        answer = {"id": job.header["id"], **_answer(detector, job)}
+        del job  # unmaps the picture before the next one is waited for
+        with answering:
+            channel.send(ours, answer)
+
+
+def _answer(detector: Detector, job: _Job) -> dict[str, Any]:
+    waited = 1e3 * (time.perf_counter() - job.received)
+    raw = job.header.get("raw")
+    try:
+        if raw is None:
+            found = detector.detect(job.payload)
+        else:
+            found = detector.detect(images.array_from_raw(job.payload, raw["dtype"], raw["shape"]))
+    except DetectorApplianceError as error:
+        return {"failed": type(error).__name__, "message": str(error)}
+    except MemoryError:
+        return {"failed": "InputTooLarge", "message": "This picture needs more memory than the box has"}
+    return {
+        "detections": found.detections.model_dump(mode="json"),
+        "width": found.width,
+        "height": found.height,
+        "timings": {"wait": waited, **asdict(found.timings)},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

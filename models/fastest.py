@@ -1,0 +1,141 @@
+"""The fastest way in which this box can run a model: measured once, checked that all ways agree, remembered.
+
+What is fast differs from box to box (on x86 ONNX Runtime often wins, on ARM often LiteRT), so it is measured and not
+looked up. Measuring happens in a process of its own: it loads libraries that the winner does not need, and weights may crash.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models import geometry
+from models.bundle import Bundle
+from models.errors import DetectorApplianceError
+from models.heads.base import Candidates
+from models.load import inference_of, load, ways
+from models.runtimes.base import Choice
+
+BUDGET = 2.0
+"""Seconds for the inferences of all ways together."""
+
+INFERENCES = 7
+"""At most, for each way; the median counts."""
+
+COMPARED = 5
+"""So many of the most certain candidates have to be found by the other way, too."""
+
+SCORE_TOLERANCE = 0.15
+"""Quantized and float weights of one model differ by a few hundredths; this is well above and far below nonsense."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One way to run the model: milliseconds an inference takes, or the reason why it is out of question."""
+
+    choice: Choice
+    milliseconds: float | None
+    reason: str | None = None
+
+
+def machine() -> str:
+    """What measured times depend on, beside the model."""
+    cores = len(os.sched_getaffinity(0))
+    return "|".join((platform.machine(), _processor(), str(cores), platform.python_version()))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))), "")
+
+
+def sample(width: int, height: int) -> NDArray[np.uint8]:
+    """A drawn scene, uint8 RGB (height, width, 3): large round and angular things on a gradient. The same every time."""
+    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    scene: NDArray[np.uint8] = np.ascontiguousarray(np.stack([x, y, 255 - (x + y) / 2], axis=-1).astype(np.uint8))
+    unit = min(width, height)
+    cv2.circle(scene, (width // 3, height // 3), unit // 5, (240, 120, 20), -1)
+    cv2.circle(scene, (width // 3, height // 3), unit // 6, (250, 240, 230), max(unit // 60, 1))
+    cv2.rectangle(scene, (width // 2, height // 2), (width * 9 // 10, height * 9 // 10), (30, 30, 40), -1)
+    cv2.rectangle(scene, (width * 11 // 20, height * 11 // 20), (width * 17 // 20, height * 16 // 20), (90, 160, 220), -1)
+    return scene
+
+
+def agree(reference: Candidates, other: Candidates) -> bool:
+    """Whether the most certain candidates of the reference are seen by the other way, with about the same score.
+
+    Boxes without area are filling that some heads append, and are not compared.
+    """
+    scores = reference.scores
+    if reference.boxes is not None:
+        width, height = (reference.boxes[:, 2:] - reference.boxes[:, :2]).T
+        scores = np.where((width > 0) & (height > 0), scores, 0.0)
+    order = np.argsort(-scores, kind="stable")
+    for index in order[scores[order] > 0][:COMPARED]:
+        similar = other.classes == reference.classes[index]
+        if reference.boxes is not None and other.boxes is not None:
+            similar &= geometry.iou_matrix(reference.boxes[index : index + 1], other.boxes)[0] >= 0.5  # noqa: PLR2004 - the usual overlap of a match
+        found = other.scores[similar]
+        # What the other way does not see at all it sees with a score of 0.
+        if np.abs(np.append(found, 0.0) - reference.scores[index]).min() > SCORE_TOLERANCE:
+            return False
+    return True
+
+
+def measure(bundle: Bundle, cache: Path, wanted: str = "auto", skip: Sequence[Choice] = ()) -> Iterator[Choice | Measured]:
+    """Try every way to run the bundle; yields a way before it is tried, and what came of it afterwards.
+
+    The yield before is for whoever has to know what was being tried when the process died. `skip`: ways that did that.
+    Ways that do not agree with the first CPU way are out of question.
+    """
+    inference = inference_of(bundle, cache)
+    candidates = [choice for choice, _ in ways(inference, wanted) if choice not in skip]
+    # A CPU way first: it is what the others have to agree with.
+    candidates.sort(key=lambda choice: choice.accelerator != "cpu")
+    reference: Candidates | None = None
+    for choice in candidates:
+        yield choice
+        try:
+            detector = load(bundle, choice, cache=cache, lanes=1)
+            try:
+                picture = sample(detector.input.width, detector.input.height)
+                seen = detector.candidates(picture)
+                milliseconds = _median_time(detector.candidates, picture, BUDGET / len(candidates))
+            finally:
+                detector.close()
+        except DetectorApplianceError as error:
+            yield Measured(choice, None, str(error))
+            continue
+        if reference is None:
+            reference = seen
+        if agree(reference, seen):
+            yield Measured(choice, milliseconds)
+        else:
+            yield Measured(choice, None, "sees other things than the CPU does in the same picture")
+
+
+def _median_time(run: object, picture: NDArray[np.uint8], seconds: float) -> float:
+    assert callable(run)
+    times: list[float] = []
+    until = time.perf_counter() + seconds
+    while len(times) < INFERENCES and (len(times) < 2 or time.perf_counter() < until):  # noqa: PLR2004 - a median of one is none
+        started = time.perf_counter()
+        run(picture)
+        times.append(time.perf_counter() - started)
+    return 1e3 * float(np.median(times))
+
+
+def ranked(measured: Sequence[Measured]) -> list[Measured]:
+    """The ways that work, fastest first."""
+    return sorted((way for way in measured if way.milliseconds is not None), key=lambda way: (way.milliseconds, way.choice))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -119,6 +120,36 @@ class CrashingFileSystem(FileSystem):
             assert isinstance(child, _Folder), f"{folder} is no folder"
             node = child
         return node
+
+
+def disks_after_every_cut(
+    tmp_path: Path, before: Callable[[Path], object], act: Callable[[FileSystem, Path], object]
+) -> tuple[list[Path], list[Path]]:
+    """Run `act` with the power failing before each of its steps, and at last after its end; the disks that remain.
+
+    `before` fills the new folder that stands for the disk; `act` is given the file system and that folder. Each run
+    leaves the disk that lost all that was not synced, and four on which chance kept a part of it. Returns those of the
+    runs that were cut short and those of the run that came to its end. Fails if anything went past the seam.
+    """
+    cut_short: list[Path] = []
+    for cut in range(1000):
+        root = tmp_path / f"cut-{cut}"
+        root.mkdir()
+        before(root)
+        files = CrashingFileSystem(root, cut_at=cut)
+        try:
+            act(files, root)
+            finished = True
+        except PowerCut:
+            finished = False
+        assert files.bypassed() == []
+        disks = [files.disk_after_power_loss(tmp_path / f"cut-{cut}-synced")]
+        for seed in range(4):
+            disks.append(files.disk_after_power_loss(tmp_path / f"cut-{cut}-chance-{seed}", random.Random(seed)))
+        if finished:
+            return cut_short, disks
+        cut_short += disks
+    raise AssertionError("never comes to an end")
 
 
 def _read(folder: Path) -> _Folder:

@@ -61,6 +61,7 @@ def acquire(data_folder: Path, url: str) -> Iterator[None]:
             yield
         finally:
             os.ftruncate(descriptor, 0)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked this very moment may still share it
     finally:
         os.close(descriptor)
 

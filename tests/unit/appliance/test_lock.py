@@ -14,13 +14,13 @@ from models.errors import SettingsInvalid
 URL = "http://127.0.0.1:8004"
 
 HOLD = """
-import sys
+import subprocess, sys
 from pathlib import Path
 from appliance.lock import acquire
 with acquire(Path(sys.argv[1]), "http://a-long-name.example:65535"):
-    print("held", flush=True)
-    sys.stdin.read()
+    subprocess.run([sys.executable, "-c", "print('held', flush=True); input()"], close_fds=False)
 """
+"""A server that has started a program, which lives on when the server is killed."""
 
 
 def test_commands_find_the_server_while_it_runs(tmp_path: Path) -> None:
@@ -46,19 +46,11 @@ def test_what_a_killed_server_left_behind_counts_for_nothing(tmp_path: Path) -> 
         assert server.stdout.readline() == "held\n"
         assert running_server(tmp_path) == "http://a-long-name.example:65535"
         server.kill()
-    assert "a-long-name" in (tmp_path / LOCK_FILE).read_text()
-    assert running_server(tmp_path) is None
-    with acquire(tmp_path, URL):
-        assert running_server(tmp_path) == URL
-
-
-def test_the_folder_stays_free_for_the_next_server_though_a_program_that_was_started_lives_on(tmp_path: Path) -> None:
-    with acquire(tmp_path, URL):
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
-    try:
+        server.wait()
+        assert "a-long-name" in (tmp_path / LOCK_FILE).read_text()
         assert running_server(tmp_path) is None
-    finally:
-        child.communicate(b"\n")
+        with acquire(tmp_path, URL):
+            assert running_server(tmp_path) == URL
 
 
 def test_in_its_first_moment_a_server_cannot_be_named_yet(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ def _activated(values: NDArray[np.float32], activation: raw.Activation) -> NDArr
     if activation == "sigmoid":
         return raw.sigmoid(values)
     if activation == "softmax":
-        shares = np.exp(values - values.max())
+        with np.errstate(over="ignore"):  # what is so far below the largest has no share anyway
+            shares = np.exp(values - values.max())
         normalised: NDArray[np.float32] = shares / shares.sum()
         return normalised
     return raw.probabilities(values, "scores")

@@ -142,7 +142,8 @@ def best_scores(
         return sigmoid(best)
     if activation == "softmax":
         top = values.max(axis=1)
-        shares: NDArray[np.float32] = np.exp(best - top) / np.exp(values - top[:, np.newaxis]).sum(axis=1)
+        with np.errstate(over="ignore"):  # what is so far below the top has no share anyway
+            shares: NDArray[np.float32] = np.exp(best - top) / np.exp(values - top[:, np.newaxis]).sum(axis=1)
         return shares
     return probabilities(best, name)
 

@@ -78,7 +78,7 @@ def _layout(options: YoloOptions, shape: tuple[int, ...], context: HeadContext) 
 def _surest(
     predictions: NDArray[np.float32], family: Family, activation: raw.Activation, min_score: float
 ) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.float32]]:
-    """Rows that reach `min_score` with their best class, that class, and its score, times objectness if there is one."""
+    """Rows whose best class reaches `min_score`, that class, and its score (times objectness, where there is one)."""
     class_values = predictions[:, family.before_classes :]
     if family.objectness is None:
         scores = raw.best_scores(class_values, activation, "predictions")

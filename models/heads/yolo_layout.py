@@ -81,18 +81,24 @@ def oriented(name: str, shape: tuple[int, ...], size: tuple[int, int], class_cou
 
 
 def _fits(shape: tuple[int, ...], layout: Layout, size: tuple[int, int] | None, class_count: int | None) -> bool:
-    features = _features(shape, layout)
-    classes = features - layout.family.before_classes
-    return classes >= 1 and class_count in {None, classes} and _rows_fit(shape, layout, size)
+    classes = _features(shape, layout) - layout.family.before_classes
+    if classes < 1 or not _rows_fit(shape, layout, size):
+        return False
+    # 84 is a number of features as well as the number of cells of a tiny input; rows are the larger number.
+    return classes == class_count if class_count is not None else _rows(shape, layout) not in range(classes)
 
 
 def _features(shape: tuple[int, ...], layout: Layout) -> int:
     return shape[1] if layout.features_first else shape[2]
 
 
+def _rows(shape: tuple[int, ...], layout: Layout) -> int:
+    return shape[2] if layout.features_first else shape[1]
+
+
 def _rows_fit(shape: tuple[int, ...], layout: Layout, size: tuple[int, int] | None) -> bool:
     """Whether the number of rows is that of an input of this size, or of any square one with a side divisible by 32."""
-    rows = shape[2] if layout.features_first else shape[1]
+    rows = _rows(shape, layout)
     if rows == UNKNOWN:
         return True
     per_cell = layout.family.rows_per_cell

@@ -188,6 +188,7 @@ _TAIL = 4096
 def _examine_jpeg(view: memoryview) -> Examined:
     width = height = channels = 0
     orientation: int | None = None
+    complete = False
     parts = [(0, 2)]
     for marker, start, end in _jpeg_segments(view):
         body = start + 4
@@ -195,19 +196,19 @@ def _examine_jpeg(view: memoryview) -> Examined:
             break
         if marker not in _METADATA:
             parts.append((start, end))
-        if marker in _FRAMES and not channels:
-            if end - body < 6:
-                break
+        if marker in _FRAMES and not channels and end - body >= 6:
             precision, height, width, channels = unpack_from(">BHHB", view, body)
             if precision != 8:
                 raise ImageUnreadable(f"The JPEG picture has {precision} bits a channel; only 8 can be read.")
         elif marker == _APP1 and orientation is None and bytes(view[body : body + 6]) == b"Exif\0\0":
             orientation = _exif_orientation(view[body + 6 : end])
-        elif marker == _SOS and channels:
+        elif marker == _SOS:
             parts.append((end, len(view)))
-            header = _header("jpeg", width, height, orientation or 1)
-            return Examined(header, _jpeg_ends(view, end), channels in (1, 3), tuple(parts))
-    raise damaged("jpeg", "it ends before its pixels begin")
+            complete = _jpeg_ends(view, end)
+            break
+    if not channels:
+        raise damaged("jpeg", "it ends before it says its size")
+    return Examined(_header("jpeg", width, height, orientation or 1), complete, channels in (1, 3), tuple(parts))
 
 
 def _jpeg_segments(view: memoryview, position: int = 2) -> Iterator[tuple[int, int, int]]:

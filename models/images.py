@@ -121,7 +121,7 @@ def reduction_for(source_width: int, source_height: int, target_width: int, targ
     """
     factors: tuple[Reduction, ...] = (8, 4, 2)
     for factor in factors:
-        width, height = -(-source_width // factor), -(-source_height // factor)
+        width, height = source_width // factor, source_height // factor
         if 10 * width >= 9 * target_width and 10 * height >= 9 * target_height:
             return factor
     return 1
@@ -170,7 +170,7 @@ def encode_jpeg(array: Pixels, quality: int = 90) -> bytes:
     try:
         done, encoded = cv2.imencode(".jpg", _swap_red_and_blue(array), [cv2.IMWRITE_JPEG_QUALITY, quality])
     except cv2.error as error:
-        raise ImageUnreadable(f"The picture could not be written as JPEG.") from error
+        raise ImageUnreadable("The picture could not be written as JPEG.") from error
     if not done:
         raise ImageUnreadable("The picture could not be written as JPEG.")
     return encoded.tobytes()
@@ -237,6 +237,8 @@ def _flatten(image: Image.Image, factor: int) -> Pixels:
         return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
     if image.has_transparency_data:
         image = image.convert("RGBA")
+    elif image.mode == "1":
+        image = image.convert("L")
     elif image.mode not in ("L", "RGB", "CMYK"):  # a palette's numbers cannot be averaged
         image = image.convert("RGB")
     if factor > 1:

@@ -63,13 +63,13 @@ async def over_socketio(port: int, era: str, pictures: dict[str, bytes]) -> dict
     box = {"category_name": "cat", "x": 1, "y": 2, "width": 30, "height": 40, "model_name": "0.0", "confidence": 0.9}
     described = {"box_detections": [box], "point_detections": [], "segmentation_detections": []}
     described["classification_detections"] = []
+    upload: dict[str, Any]
     if era == "0.13":
         upload = {"detections": described, "tags": [f"node {era}"], "source": "front"}
     else:
         upload = {"metadata": {**described, "tags": [f"node {era}"], "source": "front"}, "upload_priority": True}
-    report["upload"] = await client.call(
-        "upload", {"image": image_of(era, "jpeg", pictures["cat"]), **upload}, timeout=5
-    )
+    upload["image"] = image_of(era, "jpeg", pictures["cat"])
+    report["upload"] = await client.call("upload", upload, timeout=5)
     report["info"] = asdict(from_dict(data_class=ModelInformation, data=await client.call("info", timeout=5)))
     report["about"] = asdict(from_dict(data_class=AboutResponse, data=await client.call("about", timeout=5)))
     version = await client.call("get_model_version", timeout=5)

@@ -48,7 +48,7 @@ async def see(port: int, images: dict[str, Image], form: ImageTransmissionFormat
     found = {name: boxes(await detector.detect(image)) for name, image in images.items()}
     batch = await detector.batch_detect(list(images.values()), autoupload=Autoupload.DISABLED)
     await detector.upload(images["cat"], tags=[f"rosys 0.37 {form.value}"], source="robot", state=ImageState.INBOX)
-    report = {"detect": found, "batch_detect": [boxes(one) for one in batch or []]}
+    report: dict[str, Any] = {"detect": found, "batch_detect": [boxes(one) for one in batch or []]}
     if form is ImageTransmissionFormat.RAW:
         large = Image.from_array(cv2.resize(images["cat"].array, LARGE), camera_id="large")
         report["large"] = boxes(await detector.detect(large, autoupload=Autoupload.DISABLED))

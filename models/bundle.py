@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import stat
 import uuid
 from collections.abc import Mapping
@@ -257,7 +258,8 @@ def _sentence(error: ValidationError) -> str:
     elif first["type"] == "value_error":
         text = f"model.json contradicts itself: {first['msg'].removeprefix('Value error, ')}"
     else:
-        expected = (first["msg"][:1].lower() + first["msg"][1:]).replace("input should", "it should")
+        expected = re.sub(r"^\w+ should", "it should", first["msg"])
+        expected = re.sub(r"a valid dictionary( or instance of \w+)?", "a JSON object", expected)
         text = f"in model.json, '{key}' is {_shown(first['input'])}, but {expected}"
     return text if len(complaints) == 1 else f"{text} (and {len(complaints) - 1} more)"
 

@@ -263,7 +263,7 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
     # `orig_filename` is the name as it stands in the zip: zipfile cuts `filename` at the first NUL.
     name = entry.orig_filename
     kind = stat.S_IFMT(entry.external_attr >> 16)
-    if entry.is_dir() or kind == stat.S_IFDIR or entry.external_attr & _DOS_FOLDER:
+    if name.endswith("/") or kind == stat.S_IFDIR or entry.external_attr & _DOS_FOLDER:
         raise BundleError(f"the zip holds the folder {name!r}; a model's files must lie at the top level of the zip")
     if reason := refused_name(name):
         raise BundleError(f"the zip holds a file named {name!r}: {reason}")

@@ -22,10 +22,11 @@ def context(min_score: float = 0.3, class_count: int = 3, **options: Any) -> Hea
 
 
 def v5(scale: float = 1.0) -> NDArray[np.float32]:
-    """(1, 252, 8): a box around (32, 16) of class 2; one that only objectness makes unlikely; cells with nothing."""
+    """(1, 252, 8): a box around (32, 16) of class 2; two that objectness makes unlikely; nothing else."""
     rows = np.zeros((1, 3 * CELLS, 8), np.float32)
     rows[0, :, :2] = np.linspace(2, 62, 3 * CELLS)[:, np.newaxis] / scale
     rows[0, 100] = [32 / scale, 16 / scale, 20 / scale, 10 / scale, 0.9, 0.1, 0.2, 0.8]
+    rows[0, 99] = [30 / scale, 10 / scale, 20 / scale, 10 / scale, 0.5, 0.5, 0.5, 0.5]
     rows[0, 101] = [30 / scale, 10 / scale, 20 / scale, 10 / scale, 0.2, 0.9, 0.9, 0.9]
     return rows
 
@@ -102,6 +103,12 @@ def test_scores_that_come_as_logits_are_activated() -> None:
 
 def test_a_model_with_more_classes_than_the_bundle_has_categories_is_read() -> None:
     assert_is_the_box(HEAD.decode([v8()], context(class_count=1)))
+
+
+def test_a_tiny_input_can_have_fewer_rows_than_features() -> None:
+    output = np.zeros((1, 104, CELLS), np.float32)
+    output[0, :7] = v8()[0]
+    assert_is_the_box(HEAD.decode([output], context(layout="v8")))
 
 
 def test_a_layout_with_other_grids_is_read_by_there_being_more_rows_than_features() -> None:

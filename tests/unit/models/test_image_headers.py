@@ -269,7 +269,7 @@ class TestTooLarge:
     def test_decompression_bomb(self, data: bytes) -> None:
         for ask in (read_header, check_picture):
             with pytest.raises(
-                InputTooLarge, match="20000 x 20000 pixels; .* up to 100 megapixels and 16384 pixels a side"
+                InputTooLarge, match=r"20000 x 20000 pixels; .* up to 100 megapixels and 16384 pixels a side"
             ):
                 ask(data)
 

@@ -136,9 +136,7 @@ class Detecting:
             return []
         return self._relevance.reasons(wish.camera_id, everything)
 
-    def _pick(
-        self, picture: Picture, everything: Detections, reasons: list[str], serving: Serving, wish: Wish
-    ) -> None:
+    def _pick(self, picture: Picture, everything: Detections, reasons: list[str], serving: Serving, wish: Wish) -> None:
         stored = ImageMetadata.model_validate(
             {
                 **everything.model_dump(),
@@ -158,7 +156,7 @@ class Detecting:
 
     def _seed_may_pick(self) -> bool:
         now = self._clock()
-        if len(self._seed_picks) == SEED_PICKS_PER_HOUR and now - self._seed_picks[0] < 3600.0:  # noqa: PLR2004 - an hour
+        if len(self._seed_picks) == SEED_PICKS_PER_HOUR and now - self._seed_picks[0] < 3600.0:
             return False
         self._seed_picks.append(now)
         return True
@@ -202,7 +200,9 @@ def _answer(everything: Detections, serving: Serving, wish: Wish) -> ImageMetada
     return ImageMetadata.model_construct(
         box_detections=[found for found in everything.box_detections if found.confidence >= threshold],
         point_detections=[found for found in everything.point_detections if found.confidence >= threshold],
-        segmentation_detections=[found for found in everything.segmentation_detections if found.confidence >= threshold],
+        segmentation_detections=[
+            found for found in everything.segmentation_detections if found.confidence >= threshold
+        ],
         classification_detections=[
             found for found in everything.classification_detections if found.confidence >= threshold
         ],
@@ -219,4 +219,3 @@ def _all(detections: Detections) -> list[Detection]:
         *detections.segmentation_detections,
         *detections.classification_detections,
     ]
-

@@ -68,7 +68,9 @@ def sample(width: int, height: int) -> NDArray[np.uint8]:
     cv2.circle(scene, (width // 3, height // 3), unit // 5, (240, 120, 20), -1)
     cv2.circle(scene, (width // 3, height // 3), unit // 6, (250, 240, 230), max(unit // 60, 1))
     cv2.rectangle(scene, (width // 2, height // 2), (width * 9 // 10, height * 9 // 10), (30, 30, 40), -1)
-    cv2.rectangle(scene, (width * 11 // 20, height * 11 // 20), (width * 17 // 20, height * 16 // 20), (90, 160, 220), -1)
+    cv2.rectangle(
+        scene, (width * 11 // 20, height * 11 // 20), (width * 17 // 20, height * 16 // 20), (90, 160, 220), -1
+    )
     return scene
 
 
@@ -85,7 +87,7 @@ def agree(reference: Candidates, other: Candidates) -> bool:
     for index in order[scores[order] > 0][:COMPARED]:
         similar = other.classes == reference.classes[index]
         if reference.boxes is not None and other.boxes is not None:
-            similar &= geometry.iou_matrix(reference.boxes[index : index + 1], other.boxes)[0] >= 0.5  # noqa: PLR2004 - the usual overlap of a match
+            similar &= geometry.iou_matrix(reference.boxes[index : index + 1], other.boxes)[0] >= 0.5
         found = other.scores[similar]
         # What the other way does not see at all it sees with a score of 0.
         if np.abs(np.append(found, 0.0) - reference.scores[index]).min() > SCORE_TOLERANCE:
@@ -93,7 +95,9 @@ def agree(reference: Candidates, other: Candidates) -> bool:
     return True
 
 
-def measure(bundle: Bundle, cache: Path, wanted: str = "auto", skip: Sequence[Choice] = ()) -> Iterator[Choice | Measured]:
+def measure(
+    bundle: Bundle, cache: Path, wanted: str = "auto", skip: Sequence[Choice] = ()
+) -> Iterator[Choice | Measured]:
     """Try every way to run the bundle; yields a way before it is tried, and what came of it afterwards.
 
     The yield before is for whoever has to know what was being tried when the process died. `skip`: ways that did that.
@@ -129,7 +133,7 @@ def _median_time(run: object, picture: NDArray[np.uint8], seconds: float) -> flo
     assert callable(run)
     times: list[float] = []
     until = time.perf_counter() + seconds
-    while len(times) < INFERENCES and (len(times) < 2 or time.perf_counter() < until):  # noqa: PLR2004 - a median of one is none
+    while len(times) < INFERENCES and (len(times) < 2 or time.perf_counter() < until):
         started = time.perf_counter()
         run(picture)
         times.append(time.perf_counter() - started)
@@ -138,4 +142,6 @@ def _median_time(run: object, picture: NDArray[np.uint8], seconds: float) -> flo
 
 def ranked(measured: Sequence[Measured]) -> list[Measured]:
     """The ways that work, fastest first."""
-    return sorted((way for way in measured if way.milliseconds is not None), key=lambda way: (way.milliseconds, way.choice))
+    return sorted(
+        (way for way in measured if way.milliseconds is not None), key=lambda way: (way.milliseconds, way.choice)
+    )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,7 @@ def inference_of(bundle: Bundle, cache: Path) -> InferenceSpec:
     if seen is None or found_input is None:
         shapes = ", ".join(str(list(output.shape)) for output in loaded.outputs)
         raise BundleError(
-            f'{file.name} has the input {list(loaded.input.shape)} and the outputs {shapes}, which fit no known head for sure: '
+            f"{file.name} has the input {list(loaded.input.shape)} and the outputs {shapes}, which fit no known head for sure: "
             'say it in model.json under "inference" (head, weights, input)'
         )
     head, outputs, options = seen
@@ -112,7 +113,7 @@ def ways(inference: InferenceSpec, wanted: str = "auto") -> list[tuple[Choice, W
     the usual ones is taken as given. Raises `RuntimeMissing` naming what would be needed where there is no way.
     """
     wish = [] if wanted == "auto" else wanted.split("/")
-    threads = [int(wish[2])] if len(wish) > 2 else cpu_threads()  # noqa: PLR2004 - runtime/accelerator/threads
+    threads = [int(wish[2])] if len(wish) > 2 else cpu_threads()
     found: list[tuple[Choice, WeightsSpec]] = []
     missing: list[str] = []
     for weights in inference.weights:
@@ -129,8 +130,13 @@ def ways(inference: InferenceSpec, wanted: str = "auto") -> list[tuple[Choice, W
     return found
 
 
-def load(  # noqa: PLR0917
-    bundle: Bundle, choice: Choice | None = None, *, cache: Path, floor: float = 0.0, lanes: int = 2,
+def load(
+    bundle: Bundle,
+    choice: Choice | None = None,
+    *,
+    cache: Path,
+    floor: float = 0.0,
+    lanes: int = 2,
     limits: ImageLimits | None = None,
 ) -> Detector:
     """Load a bundle's weights. Without a `choice` the first way that works is taken.
@@ -157,8 +163,15 @@ class Detector:
     """A loaded model. `detect` may be called by as many threads as there are lanes; more wait for one to be free."""
 
     def __init__(
-        self, bundle: Bundle, inference: InferenceSpec, weights: WeightsSpec, choice: Choice,
-        loaded: Sequence[LoadedModel], *, floor: float, limits: ImageLimits,
+        self,
+        bundle: Bundle,
+        inference: InferenceSpec,
+        weights: WeightsSpec,
+        choice: Choice,
+        loaded: Sequence[LoadedModel],
+        *,
+        floor: float,
+        limits: ImageLimits,
     ) -> None:
         self.bundle = bundle
         self.choice = choice
@@ -225,7 +238,7 @@ class Detector:
         in_picture = None if boxes is None else prepared.placement.to_source(boxes)
         for index in order:
             category = self._categories[int(classes[index])]
-            named = {
+            named: dict[str, Any] = {
                 "category_name": category.name,
                 "category_id": category.id,
                 "model_name": self._version,
@@ -236,12 +249,12 @@ class Detector:
                 continue
             x1, y1, x2, y2 = (float(value) for value in in_picture[index])
             if category.type == "point":
-                centre = {"x": round((x1 + x2) / 2, 2), "y": round((y1 + y2) / 2, 2)}
-                found.point_detections.append(PointDetection.model_construct(**named, **centre))
+                named |= {"x": round((x1 + x2) / 2, 2), "y": round((y1 + y2) / 2, 2)}
+                found.point_detections.append(PointDetection.model_construct(**named))
                 continue
             left, top = round(x1), round(y1)
-            size = {"width": max(round(x2) - left, 1), "height": max(round(y2) - top, 1)}
-            found.box_detections.append(BoxDetection.model_construct(**named, x=left, y=top, **size))
+            named |= {"x": left, "y": top, "width": max(round(x2) - left, 1), "height": max(round(y2) - top, 1)}
+            found.box_detections.append(BoxDetection.model_construct(**named))
         return found
 
     def close(self) -> None:

@@ -1,0 +1,1 @@
+"""What people see in a browser. Knows the services only as the Protocols of `ui.ports`."""

@@ -19,7 +19,7 @@ MAX_HEADER = 64 * 1024
 
 _INLINE, _IN_MEMORY = b"H", b"M"
 
-Payload = bytes | bytearray | memoryview
+Payload = bytes | memoryview
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

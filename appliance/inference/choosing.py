@@ -50,7 +50,7 @@ class Chooser:
 
     async def choose(self, bundle: Bundle) -> Ways:
         """Raises `ModelFailed` or `BundleError` if there is no way to run the bundle here."""
-        if self.wanted.count("/") == 2:  # noqa: PLR2004 - runtime/accelerator/threads: nothing left to measure
+        if self.wanted.count("/") == 2:
             return Ways((Choice.parse(self.wanted),))
         remembered = await asyncio.to_thread(self._remembered)
         accelerators = await asyncio.to_thread(self._accelerators, bundle)
@@ -69,12 +69,14 @@ class Chooser:
     def _accelerators(self, bundle: Bundle) -> dict[tuple[str, str], bool]:
         """Runtime and accelerator of the bundle's weights -> whether it is there; what is measured depends on it."""
         inference = bundle.model.inference
-        wanted = {(weights.runtime, weights.accelerator) for weights in inference.weights} if inference else set()
-        wanted |= {(runtime, gpu) for runtime, accelerator in wanted if accelerator == "any" for gpu in ("cuda", "tensorrt")}
+        wanted: set[tuple[str, str]] = set()
+        for weights in inference.weights if inference else ():
+            anywhere = ("cuda", "tensorrt") if weights.accelerator == "any" else (weights.accelerator,)
+            wanted |= {(weights.runtime, accelerator) for accelerator in anywhere}
         return {
             (runtime, accelerator): runtimes.runtime(runtime).present(accelerator)
             for runtime, accelerator in sorted(wanted)
-            if accelerator not in ("cpu", "any")
+            if accelerator != "cpu"
         }
 
     def _key(self, bundle: Bundle, accelerators: dict[tuple[str, str], bool]) -> str:

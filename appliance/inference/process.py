@@ -47,6 +47,8 @@ class WorkerProcess:
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unanswered: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._ids = itertools.count()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._watcher = asyncio.create_task(self._watch(), name=f"watch worker {self.pid}")
         asyncio.get_running_loop().add_reader(ours.fileno(), self._read)
 
@@ -89,7 +91,8 @@ class WorkerProcess:
         return worker
 
     async def _wait_until_ready(self) -> None:
-        await asyncio.wait({self._ready, self.gone}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {self._ready, self.gone}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._ready.done():
             return self._ready.result()
         raise ModelFailed(f"The model's process died while loading it. {self.why_it_died()}")
@@ -111,7 +114,12 @@ class WorkerProcess:
             answer.set_exception(WorkerLost(f"The inference worker takes no pictures: {error}"))
             return answer
         self._unanswered[number] = answer
+        self._idle.clear()
         return answer
+
+    async def idle(self) -> None:
+        """Return when everything is answered, or nothing ever will be."""
+        await self._idle.wait()
 
     def kill(self) -> None:
         """End it at once, whatever it is doing."""
@@ -150,6 +158,8 @@ class WorkerProcess:
     def _take(self, header: dict[str, Any]) -> None:
         if "id" in header:
             answer = self._unanswered.pop(header["id"], None)
+            if not self._unanswered:
+                self._idle.set()
             if answer is not None and not answer.done():
                 answer.set_result(header)
         elif "ready" in header:
@@ -182,6 +192,7 @@ class WorkerProcess:
                 answer.set_exception(WorkerLost("The inference worker died"))
                 answer.exception()  # whoever asked may have stopped waiting; that is no news for the log
         self._unanswered.clear()
+        self._idle.set()
 
 
 def _environment() -> dict[str, str]:

@@ -142,14 +142,13 @@ class Supervisor:
         limits: InferenceLimits,
         *,
         launch: Launch = WorkerProcess.launch,
-        on_unfit: Callable[[Bundle, str], None] | None = None,
     ) -> None:
         self.counters = Counters()
         self.limits = limits
         self._chooser = chooser
         self._cache = cache
         self._launch_worker = launch
-        self._on_unfit = on_unfit
+        self.on_unfit: Callable[[Bundle, str], None] | None = None
         self._serving: Serving | None = None
         self._worker: WorkerProcess | None = None
         self._updating_to: str | None = None
@@ -193,7 +192,9 @@ class Supervisor:
             self._check_that_a_worker_will_come()
         if len(self._waiting) >= self.limits.queue_depth:
             self.counters.refused_full += 1
-            raise Overloaded(f"{len(self._waiting)} pictures are waiting already; send fewer at a time or try again soon")
+            raise Overloaded(
+                f"{len(self._waiting)} pictures are waiting already; send fewer at a time or try again soon"
+            )
         loop = asyncio.get_running_loop()
         request = _Request(next(self._numbers), picture, max_wait, time.perf_counter(), loop.create_future())
         request.expiry = loop.call_later(max_wait, self._expire, request)
@@ -217,7 +218,9 @@ class Supervisor:
             self._waiting.remove(request)
         self.counters.refused_old += 1
         request.answer.set_exception(
-            Overloaded(f"The picture waited {request.max_wait:g} s without its turn coming; send fewer, or a smaller model is due")
+            Overloaded(
+                f"The picture waited {request.max_wait:g} s without its turn coming; send fewer, or a smaller model is due"
+            )
         )
 
     def _dispatch(self) -> None:
@@ -266,9 +269,12 @@ class Supervisor:
             self._waiting = deque(sorted([request, *self._waiting]))
             self._dispatch()
         else:
-            _settle(request, lost if isinstance(lost, ModelFailed) else WorkerLost(
-                "The inference worker died on this picture, and so did the one that took over"
-            ))
+            _settle(
+                request,
+                lost
+                if isinstance(lost, ModelFailed)
+                else WorkerLost("The inference worker died on this picture, and so did the one that took over"),
+            )
 
     def _note_answer(self, worker: WorkerProcess) -> None:
         if self._serving is not None and worker is self._worker:
@@ -287,7 +293,9 @@ class Supervisor:
 
     def _kill_if_hanging(self, worker: WorkerProcess) -> None:
         if worker.busy and not worker.gone.done():
-            log.error("worker %d has answered nothing for %g s, it is killed", worker.pid, self.limits.inference_deadline)
+            log.error(
+                "worker %d has answered nothing for %g s, it is killed", worker.pid, self.limits.inference_deadline
+            )
             self.counters.hangs += 1
             worker.kill()
 
@@ -303,8 +311,8 @@ class Supervisor:
         self._start(self._replace(self._serving, worker.why_it_died()))
 
     async def _replace(self, serving: Serving, why: str) -> None:
-        if serving.deaths == UNFIT and self._on_unfit is not None:
-            self._on_unfit(serving.bundle, f"Its worker died {serving.deaths} times in a row. {why}")
+        if serving.deaths == UNFIT and self.on_unfit is not None:
+            self.on_unfit(serving.bundle, f"Its worker died {serving.deaths} times in a row. {why}")
         failures = 0
         while self._serving is serving and self._worker is None and not self._closed:
             await asyncio.sleep(pause_before(serving.deaths + failures))
@@ -328,7 +336,7 @@ class Supervisor:
             return (current, *(choice for choice in serving.ways.choices if choice != current))
         present = await asyncio.to_thread(runtimes.runtime(current.runtime).present, current.accelerator)
         others = tuple(choice for choice in serving.ways.choices if choice.accelerator != current.accelerator)
-        if present and serving.deaths < 2:  # noqa: PLR2004 - once may be chance
+        if present and serving.deaths < 2:
             return (current, *others)
         if not others and serving.ways.lost is None:
             others = await self._cpu_choices(serving.bundle)
@@ -433,7 +441,7 @@ class Supervisor:
         raise ModelFailed("; ".join(dict.fromkeys(failures)))
 
     async def _free_for(self, bundle: Bundle) -> None:
-        """One accelerator, little memory: end the serving worker; the old model's CPU weights serve meanwhile if they can."""
+        """One accelerator, little memory: end the serving worker. The old model's CPU weights serve meanwhile if they can."""
         old, serving = self._worker, self._serving
         assert old is not None and serving is not None
         bridge: WorkerProcess | None = None
@@ -456,9 +464,8 @@ class Supervisor:
 
     async def _retire(self, worker: WorkerProcess) -> None:
         """Let it answer what it was given, then end it."""
-        until = time.monotonic() + self.limits.inference_deadline
-        while worker.busy and not worker.gone.done() and time.monotonic() < until:
-            await asyncio.sleep(0.02)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(worker.idle(), self.limits.inference_deadline)
         await worker.stop()
 
     async def _go_back(self, serving: Serving) -> None:
@@ -476,7 +483,9 @@ class Supervisor:
                 with suppress(ModelFailed, BundleError):
                     worker, choice = await self._launch_one_of(serving.bundle, (better,))
                     serving.choice, serving.degraded, serving.deaths = choice, None, 0
-                    log.info("%s is back, model %s serves on it again", better.accelerator, serving.bundle.model.version)
+                    log.info(
+                        "%s is back, model %s serves on it again", better.accelerator, serving.bundle.model.version
+                    )
                     self._install(serving, worker)
 
     # ------------------------------------------------------------------ ending
@@ -509,7 +518,7 @@ class Supervisor:
 
 def pause_before(attempt: int) -> float:
     """Seconds before the next worker is started: none for the first three deaths in a row, then doubling up to 30."""
-    return 0.0 if attempt <= 3 else min(2.0 ** (attempt - 4), 30.0)  # noqa: PLR2004 - see above
+    return 0.0 if attempt <= 3 else min(2.0 ** (attempt - 4), 30.0)
 
 
 def _settle(request: _Request, outcome: Seen | BaseException) -> None:

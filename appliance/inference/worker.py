@@ -108,9 +108,7 @@ def _warm_up(detector: Detector, lanes: int) -> None:
         detector.detect(scene)
 
 
-def _lane(
-    detector: Detector, jobs: queue.SimpleQueue[_Job], ours: socket.socket, answering: threading.Lock
-) -> None:
+def _lane(detector: Detector, jobs: queue.SimpleQueue[_Job], ours: socket.socket, answering: threading.Lock) -> None:
     while True:
         job = jobs.get()
         answer = {"id": job.header["id"], **_answer(detector, job)}

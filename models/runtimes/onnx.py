@@ -89,7 +89,9 @@ class OnnxRuntime:
             raise ModelFailed(f"ONNX Runtime cannot load {path.name}: {_first_line(error)}") from error
         if session.get_providers()[0] != provider:
             # ONNX Runtime falls back to the CPU without a word to the caller.
-            raise RuntimeMissing(f"ONNX Runtime could not start {choice.accelerator} on this box; NVIDIA's driver or libraries are missing")
+            raise RuntimeMissing(
+                f"ONNX Runtime could not start {choice.accelerator} on this box; NVIDIA's driver or libraries are missing"
+            )
         return OnnxModel(session, weights)
 
 

@@ -1,0 +1,1 @@
+"""Parts that every page is made of; depends on nothing of ours."""

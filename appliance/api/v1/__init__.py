@@ -1,0 +1,1 @@
+"""REST of ours, below `/api/v1`."""

@@ -1,0 +1,60 @@
+"""`/api/v1/…` of the box itself: settings in force, what waits, who was turned away, reload."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+
+from appliance.services import Services
+
+
+def router(services: Services) -> APIRouter:
+    """The routes, bound to the services."""
+    made = APIRouter(prefix="/api/v1", tags=["box"])
+
+    @made.get("/settings")
+    async def settings() -> list[dict[str, Any]]:
+        """Every setting with its value, where it comes from and what it means; secrets masked.
+
+        curl http://localhost:8004/api/v1/settings
+        """
+        return [asdict(row) for row in services.settings.in_force()]
+
+    @made.get("/outbox")
+    async def outbox() -> dict[str, Any]:
+        """What waits for the Loop, and what was wanted but not kept, by reason.
+
+        curl http://localhost:8004/api/v1/outbox
+        """
+        waiting, picks = services.outbox.stats(), services.picks.counts()
+        return {
+            "mode": services.outbox_mode(),
+            "loop": services.settings.loop_host,
+            "items": waiting.total.items,
+            "bytes": waiting.total.bytes,
+            "priority": asdict(waiting.priority),
+            "normal": asdict(waiting.normal),
+            "refused": waiting.refused,
+            "picks": {"wanted": picks.wanted, "kept": picks.kept, "dropped": dict(picks.dropped)},
+        }
+
+    @made.get("/refusals")
+    async def refusals() -> list[dict[str, Any]]:
+        """Who was turned away lately and why, the latest first; `network` is what one would trust to let them in.
+
+        curl http://localhost:8004/api/v1/refusals
+        """
+        return [{**asdict(each), "reason": each.reason.value} for each in services.access.refusals.snapshot()]
+
+    @made.post("/reload", status_code=202)
+    async def reload() -> dict[str, str]:
+        """Load the serving model anew, beside itself; nothing is interrupted.
+
+        curl -X POST http://localhost:8004/api/v1/reload
+        """
+        services.soft_reload()
+        return {"status": "OK"}
+
+    return made

@@ -1,0 +1,159 @@
+"""`/api/v1/models`: the models on this box."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from appliance.api.bodies import MIB, chunks, declared_size
+from appliance.services import Services
+from appliance.versions.updater import failures_in_words
+from models.errors import InvalidInput
+from models.store import StoredModel
+
+MAX_ZIP = 512 * MIB
+"""Bytes of a model that is sent to the box; what it may unpack to is bounded on its own."""
+
+FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary", "description": "a zip"}},
+                }
+            }
+        },
+    }
+}
+
+
+class ModelItem(BaseModel):
+    """One model on this box."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    organization: str
+    project: str
+    format: str
+    version: str
+    id: str
+    size_bytes: int
+    read_only: bool
+    current: bool
+    selectable: bool
+
+
+class ModelList(BaseModel):
+    """All models, folders that should be models and are none, and models that failed."""
+
+    models: list[ModelItem]
+    broken: list[dict[str, str]]
+    failures: list[dict[str, str]]
+
+
+def router(services: Services) -> APIRouter:
+    """The routes, bound to the services."""
+    made = APIRouter(prefix="/api/v1/models", tags=["models"])
+
+    def item(model: StoredModel) -> ModelItem:
+        current = services.versions.current
+        serves = current is not None and model.identity == (
+            current.organization,
+            current.project,
+            current.format,
+            current.version,
+        )
+        return ModelItem(
+            **model.identity._asdict(),
+            id=model.id,
+            size_bytes=model.size_bytes,
+            read_only=model.read_only,
+            current=serves,
+            selectable=services.versions.scope.holds(model),
+        )
+
+    @made.get("")
+    async def models() -> ModelList:
+        """Every model on this box.
+
+        curl http://localhost:8004/api/v1/models
+        """
+        found, broken = await services.versions.list()
+        return ModelList(
+            models=[item(model) for model in found],
+            broken=[{"folder": str(folder), "reason": reason} for folder, reason in broken],
+            failures=failures_in_words(services.versions.state.failures),
+        )
+
+    responses: dict[int | str, dict[str, Any]] = {
+        409: {"description": "The same version with other bytes is here already"},
+        413: {"description": "The zip is too large, packed or unpacked"},
+        422: {"description": "No zip, or no model in it that this box understands"},
+        507: {"description": "The disk is full; nothing was kept"},
+    }
+
+    @made.post("", status_code=201, openapi_extra=FORM, responses=responses)
+    async def add(request: Request) -> ModelItem:
+        """Add a model as a zip of model.json and its weights.
+
+        curl -F 'file=@model.zip' http://localhost:8004/api/v1/models
+        """
+        declared_size(request, MAX_ZIP)
+        with tempfile.TemporaryDirectory(dir=services.settings.data_folder, prefix=".incoming-") as folder:
+            path = Path(folder) / "model.zip"
+            await _receive(request, path)
+            return item(await services.versions.add(path))
+
+    @made.delete(
+        "/{version}",
+        responses={
+            400: {"description": "No such version here"},
+            409: {"description": "It serves, or ships with the box"},
+        },
+    )
+    async def remove(
+        version: str, organization: str | None = None, project: str | None = None, format: str | None = None
+    ) -> ModelItem:
+        """Remove a model from the disk.
+
+        curl -X DELETE http://localhost:8004/api/v1/models/1.3
+        """
+        wanted = "/".join(part for part in (organization, project, format, version) if part)
+        return item(await services.versions.remove(wanted))
+
+    return made
+
+
+async def _receive(request: Request, path: Path) -> None:
+    """The form's file, streamed to disk beside where it will live."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise InvalidInput("The model has to come as a multipart form: curl -F 'file=@model.zip' …")
+    parser = MultiPartParser(request.headers, chunks(request, MAX_ZIP), max_files=1, max_fields=10)
+    try:
+        form = await parser.parse()
+    except (MultiPartException, HTTPException, KeyError, ValueError) as error:
+        raise InvalidInput(f"The multipart form cannot be read ({error})") from error
+    try:
+        part = form.get("file")
+        if not isinstance(part, UploadFile):
+            raise InvalidInput("The form has no file in the field 'file': curl -F 'file=@model.zip' …")
+        await asyncio.to_thread(_copy, part, path)
+    finally:
+        await form.close()
+
+
+def _copy(part: UploadFile, path: Path) -> None:
+    with path.open("wb") as target:
+        while chunk := part.file.read(MIB):
+            target.write(chunk)

@@ -1,0 +1,163 @@
+"""Composition: builds every service and hands each what it needs. No logic."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timezone
+from importlib import metadata
+
+import socketio
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from appliance import events
+from appliance.access import DEVICE_TABLE, Access, AccessMiddleware, AccessPolicy, ASGIApp, Refusals, own_names
+from appliance.api import detect, errors, health, node, upload
+from appliance.api.bodies import MIB, Budget
+from appliance.api.v1 import box
+from appliance.api.v1 import models as models_api
+from appliance.api_keys import FILE_NAME as API_KEYS_FILE
+from appliance.api_keys import ApiKeys
+from appliance.dashboard import Dashboard
+from appliance.detecting import Detecting
+from appliance.inference.choosing import Chooser
+from appliance.inference.supervisor import InferenceLimits, Supervisor
+from appliance.metrics import Metrics
+from appliance.outbox.files import Outbox, OutboxBounds
+from appliance.outbox.writer import AutomaticPicks
+from appliance.readings import readings
+from appliance.relevance import RelevanceFilter
+from appliance.services import Services
+from appliance.settings import Settings
+from appliance.versions.plan import FORMATS_WITH_GPU, FORMATS_WITHOUT_GPU, Scope
+from appliance.versions.state import STATE_FILE
+from appliance.versions.updater import Versions
+from models.files import FILE_SYSTEM
+from models.images import ImageLimits
+from models.runtimes import nvidia
+from models.store import ModelStore
+from models.zoo import seed_folder
+from ui import mount
+
+MEGABYTE = 1_000_000
+
+BODIES_IN_MEMORY = 512 * MIB
+"""Request bodies that may be in memory at once."""
+
+
+def build(settings: Settings) -> Services:
+    """Every service, not started yet."""
+    data = settings.data_folder
+    supervisor = Supervisor(
+        Chooser(data / "cache", settings.runtime, FILE_SYSTEM, settings.load_deadline_s),
+        data / "cache",
+        InferenceLimits(
+            queue_depth=settings.queue_depth,
+            inference_deadline=settings.inference_deadline_s,
+            load_deadline=settings.load_deadline_s,
+            max_image_bytes=settings.max_image_mb * MIB,
+            max_image_pixels=settings.max_image_megapixels * 1_000_000,
+            floor=settings.min_uncertain_threshold,
+            exclusive=settings.exclusive_model_build,
+        ),
+    )
+    versions = Versions(
+        ModelStore(data / "models", [seed_folder()], free_space_floor=settings.min_free_disk_mb * MEGABYTE),
+        supervisor,
+        scope_of(settings),
+        data / STATE_FILE,
+        FILE_SYSTEM,
+        appliance_version=metadata.version("detector-appliance"),
+        default_mode=settings.version_control_default,
+    )
+    supervisor.on_unfit = versions.unfit
+    outbox = Outbox(
+        data / "outbox",
+        OutboxBounds(settings.max_outbox_size, settings.max_outbox_mb * MEGABYTE, settings.min_free_disk_mb * MEGABYTE),
+        lambda: datetime.now(timezone.utc),
+        FILE_SYSTEM,
+    )
+    picks = AutomaticPicks(outbox)
+    detecting = Detecting(
+        supervisor,
+        RelevanceFilter(
+            settings.min_uncertain_threshold,
+            settings.max_uncertain_threshold,
+            time.monotonic,
+            max_cameras=settings.max_cameras,
+        ),
+        outbox,
+        picks,
+        limits=ImageLimits(settings.max_image_mb * MIB, settings.max_image_megapixels * 1_000_000),
+    )
+    services = Services(
+        settings=settings,
+        supervisor=supervisor,
+        versions=versions,
+        detecting=detecting,
+        outbox=outbox,
+        picks=picks,
+        access=Access(policy_of(settings), Refusals(time.time)),
+        metrics=Metrics(),
+        budget=Budget(BODIES_IN_MEMORY),
+    )
+    services.metrics.read_from(lambda: readings(services))
+    return services
+
+
+def scope_of(settings: Settings) -> Scope:
+    """Whose models count, in which formats."""
+    preferred = FORMATS_WITH_GPU if nvidia.identity() is not None else FORMATS_WITHOUT_GPU
+    formats = (settings.model_format,) if settings.model_format else preferred
+    ours = settings.loop_organization is not None and settings.loop_project is not None
+    return Scope(settings.loop_organization if ours else None, settings.loop_project if ours else None, formats)
+
+
+def policy_of(settings: Settings) -> AccessPolicy:
+    """Who may do what."""
+    return AccessPolicy(
+        DEVICE_TABLE,
+        ApiKeys(settings.data_folder / API_KEYS_FILE, FILE_SYSTEM).verify,
+        trusted_networks=settings.trusted_networks,
+        trusted_proxies=settings.trusted_proxies,
+        allowed_hosts=settings.allowed_hosts,
+        own_names=own_names(settings.node_name) | own_names(socket.gethostname()),
+        open_detection=settings.open_detection,
+    )
+
+
+def rest(services: Services) -> FastAPI:
+    """All HTTP routes, and the services' life as the application's lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await services.versions.start()
+        try:
+            yield
+        finally:
+            await services.close()
+
+    app = FastAPIOffline(
+        title="detector-appliance",
+        version=metadata.version("detector-appliance"),
+        description="Looks at pictures and says what is in them. Speaks the API of a Learning Loop detector node.",
+        lifespan=lifespan,
+    )
+    for made in (detect, upload, node, health, models_api, box):
+        app.include_router(made.router(services))
+    errors.install(app)
+    return app
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """The whole box as one ASGI application."""
+    services = build(settings)
+    app = rest(services)
+    # Last: it mounts `/` and wraps the lifespan.
+    mount.run_with(app, Dashboard(services))
+    return AccessMiddleware(
+        socketio.ASGIApp(events.server(services), other_asgi_app=app, socketio_path=events.PATH), services.access
+    )

@@ -1,0 +1,52 @@
+"""What `/metrics` reads from the services when somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from appliance.metrics import Reading
+from appliance.services import Services
+
+_NONE: dict[str, str] = {}
+
+
+def readings(services: Services) -> Iterable[Reading]:
+    """See `appliance.metrics.Reading`."""
+    supervisor, counters = services.supervisor, services.supervisor.counters
+    serving, worker = supervisor.serving, supervisor.worker
+    yield "detector_ready", "1 if a model serves", float(worker is not None), _NONE
+    yield "detector_degraded", "1 if something is not as it should be", float(services.trouble() is not None), _NONE
+    if serving is not None:
+        model = serving.bundle.identity
+        labels = {
+            "organization": model.organization,
+            "project": model.project,
+            "version": model.version,
+            "runtime": str(serving.choice),
+        }
+        yield "detector_model_info", "The serving model and how it is run", 1.0, labels
+        for way in serving.ways.measured:
+            if way.milliseconds is not None:
+                help_text = "Inference as measured for each way to run the model"
+                yield "detector_way_seconds", help_text, way.milliseconds / 1e3, {"runtime": str(way.choice)}
+    yield "detector_queue_length", "Pictures that wait for the worker", float(supervisor.queue_length), _NONE
+    yield "detector_worker_restarts_total", "Workers that died and were replaced", counters.restarts, _NONE
+    yield "detector_worker_hangs_total", "Workers that were killed because they hung", counters.hangs, _NONE
+    yield "detector_worker_retries_total", "Pictures that were tried once more", counters.retries, _NONE
+    yield "detector_model_swaps_total", "Models that took over from another", counters.swaps, _NONE
+    refused = "Pictures refused before they were looked at"
+    yield "detector_refused_total", refused, counters.refused_full, {"reason": "queue_full"}
+    yield "detector_refused_total", refused, counters.refused_old, {"reason": "waited_too_long"}
+    for name, count in services.detecting.counters.by_category.items():
+        yield "detector_objects_total", "Objects found, by category", count, {"category": name}
+    waiting = services.outbox.stats()
+    yield "detector_outbox_items", "Pictures that wait for the Loop", waiting.total.items, _NONE
+    yield "detector_outbox_bytes", "Their size", waiting.total.bytes, _NONE
+    yield "detector_outbox_refused_total", "Pictures that found no room", waiting.refused, _NONE
+    picks = services.picks.counts()
+    yield "detector_picks_wanted_total", "Pictures picked for the Loop", picks.wanted, _NONE
+    yield "detector_picks_kept_total", "Of these, kept in the outbox", picks.kept, _NONE
+    for reason, count in picks.dropped.items():
+        yield "detector_picks_dropped_total", "Of these, not kept, by reason", count, {"reason": reason}
+    for reason_, count in services.access.refusals.totals.items():
+        yield "detector_access_refused_total", "Requests turned away, by reason", count, {"reason": reason_.value}

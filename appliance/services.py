@@ -1,0 +1,124 @@
+"""The services of one box, handed to everything that offers them: REST, Socket.IO, the dashboard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from dataclasses import dataclass
+from typing import Any, cast, get_args
+
+from appliance.access import Access
+from appliance.api.bodies import Budget
+from appliance.detecting import Detecting
+from appliance.inference.supervisor import Supervisor
+from appliance.metrics import Metrics
+from appliance.outbox.files import Outbox
+from appliance.outbox.writer import AutomaticPicks
+from appliance.settings import Settings
+from appliance.versions.updater import Versions
+from models.errors import InvalidInput
+from models.wire.node_status import AboutResponse, OutboxMode
+
+log = logging.getLogger(__name__)
+
+RELOADS_AT_ONCE = 1
+
+
+@dataclass
+class Services:
+    """One of each; made by `appliance.app`."""
+
+    settings: Settings
+    supervisor: Supervisor
+    versions: Versions
+    detecting: Detecting
+    outbox: Outbox
+    picks: AutomaticPicks
+    access: Access
+    metrics: Metrics
+    budget: Budget
+    _reloading: asyncio.Task[None] | None = None
+
+    def trouble(self) -> str | None:
+        """Why the box is not at its best, as a sentence; None if it is."""
+        serving = self.supervisor.serving
+        if serving is None:
+            return self.versions.error or "No model is loaded"
+        return serving.degraded or self.versions.error
+
+    def about(self) -> AboutResponse:
+        """`GET /about` and the event `about`: upstream's keys, and what this box adds."""
+        serving = self.supervisor.serving
+        target = self.versions.target
+        return AboutResponse.model_validate(
+            {
+                "operation_mode": self.versions.operation_mode,
+                "state": "online",
+                "model_info": self.detecting.model_information(),
+                "target_model": target.version if target else None,
+                "version_control": self.versions.state.mode,
+                "runtime": str(serving.choice) if serving else None,
+                "degraded": serving.degraded if serving else None,
+                "error": self.versions.error,
+                "ways": self.ways(),
+            }
+        )
+
+    def ways(self) -> list[dict[str, Any]]:
+        """How the serving model can be run on this box, as measured."""
+        serving = self.supervisor.serving
+        return [
+            {"runtime": str(way.choice), "milliseconds": way.milliseconds, "reason": way.reason}
+            for way in (serving.ways.measured if serving else ())
+        ]
+
+    def info(self) -> dict[str, Any]:
+        """The event `info`: the model, or why there is none."""
+        updating = self.supervisor.updating_to
+        if updating is not None:
+            return {"status": f"Updating model to version {updating}"}
+        model = self.detecting.model_information()
+        return model.model_dump(mode="json") if model is not None else {"status": "No model loaded"}
+
+    def outbox_mode(self) -> OutboxMode:
+        """Whether pictures are sent to the Loop."""
+        return self.outbox.mode
+
+    async def set_outbox_mode(self, word: str) -> None:
+        """Raises `InvalidInput` for what is no mode."""
+        if word not in get_args(OutboxMode):
+            raise InvalidInput(
+                f"{word[:60]!r} is no outbox mode; it should be one of {', '.join(get_args(OutboxMode))}"
+            )
+        await asyncio.to_thread(self.outbox.set_mode, cast(OutboxMode, word))
+
+    def soft_reload(self) -> None:
+        """Load the serving bundle again beside itself; returns at once. One reload at a time: more come to the same."""
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(self._reload(), name="soft reload")
+
+    async def _reload(self) -> None:
+        try:
+            await self.supervisor.reload()
+        except Exception:  # nobody waits for the outcome; what served serves on
+            log.exception("soft reload failed")
+
+    async def reset(self) -> bool:
+        """Delete pictures, models and modes; for tests."""
+        await asyncio.to_thread(self.outbox.clear)
+        models, _ = await self.versions.list()
+        for model in models:
+            if not model.read_only:
+                await asyncio.to_thread(shutil.rmtree, model.folder, True)
+        await self.versions.set_mode("follow_loop")
+        return True
+
+    async def close(self) -> None:
+        """End everything that runs, in the order in which one needs the other."""
+        if self._reloading is not None:
+            self._reloading.cancel()
+            await asyncio.gather(self._reloading, return_exceptions=True)
+        await self.versions.close()
+        await self.supervisor.close()
+        await asyncio.to_thread(self.picks.close)

@@ -64,17 +64,17 @@ DEFAULT_LIMITS = ZipLimits()
 
 
 def refused_name(name: str) -> str | None:
-    """Why `name` cannot be the name of a file in a bundle; None if it can. Pure."""
+    """Why `name` cannot be the name of a file; None if it can. Pure."""
     if not name or name in {".", ".."}:
         return "it names no file"
     if "/" in name or "\\" in name:
-        return "a bundle is flat: names must hold no folders and no path separators"
+        return "names must hold no path separators"
     if ":" in name:
         return "names must hold no colon and no drive letter"
     if not name.isprintable():
         return "names must hold no control characters"
     if len(name.encode()) > 200:
-        return "names may be 200 bytes long"
+        return "names may be 200 bytes long at most"
     return None
 
 

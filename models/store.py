@@ -336,7 +336,7 @@ def _checked(who: Identity) -> Identity:
             raise BundleError(f"model.json does not say '{key}', and it was not given either; a stored model needs it")
     for key, text in (("organization", who.organization), ("project", who.project)):
         reason = refused_name(text)
-        if text.startswith(".") or text != text.strip():
+        if not reason and (text.startswith(".") or text != text.strip()):
             reason = "names must not begin with a dot or have spaces at their ends"
         if reason:
             raise BundleError(f"{text[:60]!r} cannot be the name of {key}: {reason}")

@@ -80,7 +80,7 @@ def model_json(labels: dict[int, str], folder: Path) -> dict[str, object]:
                 weights("onnx", "any", f"{STEM}.onnx"),
             ],
             "class_indices": list(labels),
-            "score_threshold": 0.5,
+            "score_threshold": 0.55,
             "nms_iou": 0.5,
         },
     }

@@ -128,8 +128,9 @@ def disks_after_every_cut(
     """Run `act` with the power failing before each of its steps, and at last after its end; the disks that remain.
 
     `before` fills the new folder that stands for the disk; `act` is given the file system and that folder. Each run
-    leaves the disk that lost all that was not synced, and four on which chance kept a part of it. Returns those of the
-    runs that were cut short and those of the run that came to its end. Fails if anything went past the seam.
+    leaves the disk as a killed process leaves it, the one that lost all that was not synced, and four on which chance
+    kept a part of it. Returns those of the runs that were cut short and those of the run that came to its end. Fails if
+    anything went past the seam.
     """
     cut_short: list[Path] = []
     for cut in range(1000):
@@ -143,7 +144,7 @@ def disks_after_every_cut(
         except PowerCut:
             finished = False
         assert files.bypassed() == []
-        disks = [files.disk_after_power_loss(tmp_path / f"cut-{cut}-synced")]
+        disks = [root, files.disk_after_power_loss(tmp_path / f"cut-{cut}-synced")]
         for seed in range(4):
             disks.append(files.disk_after_power_loss(tmp_path / f"cut-{cut}-chance-{seed}", random.Random(seed)))
         if finished:

@@ -44,7 +44,7 @@ CONFIG_FILE = "appliance.toml"
 OVERLAY_FILE = "settings.toml"
 """Name inside the data folder of the file that the dashboard writes."""
 
-_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")
+_VERSION = re.compile(r"([^/\s]+/[^/\s]+/([^/\s]+/)?)?[0-9]+(\.[0-9]+)*")
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:.]+\]?")
 
 
@@ -73,7 +73,9 @@ def _upper(value: Any) -> Any:
 
 
 def _version_control(value: str) -> str:
-    if value in {"follow_loop", "pause"} or _VERSION.fullmatch(value):
+    if value.lower() in {"follow_loop", "pause"}:
+        return value.lower()
+    if _VERSION.fullmatch(value):
         return value
     raise ValueError("it must be follow_loop, pause, or a version such as 1.4")
 
@@ -141,7 +143,7 @@ class Settings(BaseSettings):
     exclusive_model_build: bool = Field(
         default=False, description="free the old model before the new one is loaded (one accelerator, little memory)"
     )
-    version_control_default: Annotated[str, BeforeValidator(_lower), AfterValidator(_version_control)] | None = Field(
+    version_control_default: Annotated[str, AfterValidator(_version_control)] | None = Field(
         default=None,
         description="model version control at start: follow_loop, pause or a version; none: as before the restart",
     )

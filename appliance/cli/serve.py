@@ -1,0 +1,44 @@
+"""`appliance serve`."""
+
+from __future__ import annotations
+
+import click
+
+from appliance.cli.place import Place, with_place
+from appliance.lock import running_server
+
+
+@click.command()
+@click.option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 means every network. [127.0.0.1]")
+@click.option("--port", type=click.IntRange(1, 65535), help="TCP port to listen on. [8004]")
+@click.option("--model", metavar="VERSION|BUNDLE", help="What to serve: a version on this box, or a folder or zip.")
+@with_place
+def serve(place: Place, host: str | None, port: int | None, model: str | None) -> None:
+    """Run the appliance until it is told to stop (Ctrl-C).
+
+    \b
+    appliance serve
+    appliance serve --host 0.0.0.0 --port 80 --data-dir /srv/detector
+    appliance serve --model 1.4
+    appliance serve --model my_model.zip
+
+    It listens on this machine alone unless --host says otherwise. A bundle given as --model is taken into the data
+    folder first. `appliance settings` shows all that can be set.
+    """
+    from appliance.serving import serve as run
+
+    place = place.overriding(bind_host=host, port=port)
+    settings = place.settings
+    if model is not None and running_server(settings.data_folder) is None:
+        settings = place.overriding(version_control_default=_to_serve(model, place)).load()
+    run(settings)  # says so where another server has the folder
+
+
+def _to_serve(model: str, place: Place) -> str:
+    """The model as the setting names it; a bundle is put into the store for that. Raises `UnknownVersion`."""
+    from appliance.cli.folder import Folder
+
+    folder = Folder(place.settings)
+    path = place.surroundings.working_directory / model
+    found = folder.find(model if not path.exists() else "/".join(folder.add(path).identity))
+    return "/".join(found.identity)

@@ -1,0 +1,163 @@
+"""A running server as a command sees it: REST on loopback."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from models.errors import DetectionUnavailable, DetectorApplianceError, InvalidInput, UnknownVersion
+
+A = TypeVar("A", dict[str, Any], list[dict[str, Any]])
+
+LONGEST_ANSWER_S = 60.0
+"""Time-out of a request that is no upload, seconds; a detection waits 10 s in the queue at most."""
+
+LONGEST_PAUSE_S = 600.0
+"""Time-out of an upload: unpacking and checking a large model on a slow card takes its time."""
+
+_KINDS: dict[int, type[DetectorApplianceError]] = {
+    400: UnknownVersion,
+    413: InvalidInput,
+    422: InvalidInput,
+    503: DetectionUnavailable,
+}
+
+
+class Server:
+    """Talks to the server at `url`. Every method raises `DetectorApplianceError` with the server's own words."""
+
+    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = url
+        # a proxy that the environment names is for the world outside, not for this machine
+        self._client = httpx.Client(base_url=url, transport=transport, trust_env=False, timeout=LONGEST_ANSWER_S)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def about(self) -> dict[str, Any]:
+        """What the server says of itself and its model."""
+        return self._object("GET", "/about")
+
+    def is_ready(self) -> bool:
+        """Whether it can detect by now."""
+        try:
+            return self._client.get("/readyz").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    def detect(self, picture: bytes, name: str) -> dict[str, Any]:
+        """What is in a picture. It is not kept: looking at pictures by hand must not fill the outbox."""
+        return self._object("POST", "/detect", files={"file": (name, picture)}, headers={"autoupload": "disabled"})
+
+    def settings(self) -> list[dict[str, Any]]:
+        """The settings in force over there, each with its value and origin."""
+        return self._answer("GET", "/api/v1/settings", list)
+
+    def models(self) -> dict[str, Any]:
+        """The models over there: `{"models": [...], "broken": [...]}`."""
+        return self._object("GET", "/api/v1/models")
+
+    def add_model(self, path: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+        """Send a zip; `progress` is told the bytes as they go. Returns the model that it is."""
+        with _Watched(path, progress) as file:
+            return self._object(
+                "POST",
+                "/api/v1/models",
+                files={"file": (path.name, file, "application/zip")},
+                timeout=httpx.Timeout(LONGEST_ANSWER_S, read=LONGEST_PAUSE_S),
+            )
+
+    def remove_model(self, wanted: str) -> None:
+        """Remove a version, or ORGANIZATION/PROJECT/[FORMAT/]VERSION."""
+        *owner, version = wanted.split("/")
+        params = dict(zip(("organization", "project", "format"), owner, strict=False))
+        self._request("DELETE", f"/api/v1/models/{quote(version, safe='')}", params=params)
+
+    def choose_version(self, wanted: str) -> None:
+        """Ask for a version, `follow_loop` or `pause`; the change is carried out in the background."""
+        self._request("PUT", "/model_version", content=wanted.encode())
+
+    def wait_for_version(self, deadline: float, pause: Callable[[float], None] = time.sleep) -> dict[str, Any]:
+        """Wait until the target serves, for `deadline` seconds at most, and return `about`.
+
+        Raises `DetectorApplianceError` with the reason where the change did not come about.
+        """
+        until = time.monotonic() + deadline
+        while True:
+            about = self.about()
+            if about.get("error"):
+                raise DetectorApplianceError(str(about["error"]))
+            target, model = about.get("target_model"), about.get("model_info") or {}
+            if target is None or target == model.get("version"):
+                return about
+            if about.get("operation_mode") == "detecting":
+                raise DetectorApplianceError(
+                    f"Version {target} will serve as soon as the operation mode is idle again; it is detecting now."
+                )
+            if time.monotonic() > until:
+                raise DetectorApplianceError(
+                    f"Version {target} was not loaded within {deadline:g} s; the log tells why."
+                )
+            pause(0.2)
+
+    def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        return self._answer(method, path, dict, **options)
+
+    def _answer(self, method: str, path: str, kind: type[A], **options: Any) -> A:
+        response = self._request(method, path, **options)
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, kind):
+            raise DetectorApplianceError(f"{self.url}{path} did not answer as an appliance does; is it one?")
+        return answer
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = self._client.request(method, path, **options)
+        except httpx.TimeoutException as error:
+            raise DetectorApplianceError(
+                f"The server at {self.url} did not answer in time; its log may tell why."
+            ) from error
+        except httpx.TransportError as error:
+            raise DetectorApplianceError(f"The server at {self.url} cannot be reached: {error}.") from error
+        if response.is_success:
+            return response
+        raise _KINDS.get(response.status_code, DetectorApplianceError)(_words(response))
+
+
+class _Watched(io.FileIO):
+    """A file that tells how many bytes were read from it."""
+
+    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
+        super().__init__(path)
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As any file."""
+        data = super().read(-1 if size is None else size) or b""
+        self._progress(len(data))
+        return data
+
+
+def _words(response: httpx.Response) -> str:
+    """What the server says was wrong."""
+    try:
+        detail = response.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = None
+    return detail if isinstance(detail, str) else f"The server answered {response.status_code}: {response.text[:200]}"

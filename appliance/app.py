@@ -152,12 +152,16 @@ def rest(services: Services) -> FastAPI:
     return app
 
 
+def guarded(app: FastAPI, services: Services) -> ASGIApp:
+    """The routes with Socket.IO beside them, and access checked in front of everything."""
+    with_sockets = socketio.ASGIApp(events.server(services), other_asgi_app=app, socketio_path=events.PATH)
+    return AccessMiddleware(with_sockets, services.access)
+
+
 def create_app(settings: Settings) -> ASGIApp:
     """The whole box as one ASGI application."""
     services = build(settings)
     app = rest(services)
     # Last: it mounts `/` and wraps the lifespan.
     mount.run_with(app, Dashboard(services))
-    return AccessMiddleware(
-        socketio.ASGIApp(events.server(services), other_asgi_app=app, socketio_path=events.PATH), services.access
-    )
+    return guarded(app, services)

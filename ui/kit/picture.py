@@ -31,7 +31,7 @@ def overlay(labels: Iterable[Label], width: int, height: int) -> str:
         parts.append(
             f'<rect x="{left}" y="{top}" width="{box_width}" height="{box_height}" fill="none" stroke="{colour}" '
             f'stroke-width="{line}"/>'
-            f'<rect x="{left}" y="{text_top}" width="{len(text) * size * 0.6}" height="{size * 1.3}" fill="{colour}"/>'
+            f'<rect x="{left}" y="{text_top}" width="{len(text) * size * 0.62 + size * 0.3}" height="{size * 1.3}" fill="{colour}"/>'
             f'<text x="{left + size * 0.2}" y="{text_top + size}" font-size="{size}" font-family="monospace" '
             f'fill="white">{escape(text)}</text>'
         )

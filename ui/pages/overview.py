@@ -32,7 +32,6 @@ def build(box: Box) -> None:
         ui.timer(LOOK_AGAIN, refresh)
 
         ui.label("Try it: take or choose a picture").classes("text-subtitle1")
-        result = ui.column().classes("w-full gap-2")
 
         async def look(event: events.UploadEventArguments) -> None:
             picture = await event.file.read()
@@ -50,7 +49,7 @@ def build(box: Box) -> None:
         uploader = ui.upload(on_upload=look, auto_upload=True, max_file_size=MAX_PICTURE, label="JPEG, PNG or WebP")
         uploader.props('accept="image/*" flat bordered').classes("w-full")
         uploader.on_rejected(lambda: ui.notify("That file is no picture, or larger than 64 MiB", type="warning"))
-        uploader.move(target_index=3)
+        result = ui.column().classes("w-full gap-2")
         with ui.row().classes("gap-4"):
             ui.link("REST, with every route to try", "/docs")
             ui.link("Numbers for Prometheus", "/metrics")

@@ -26,7 +26,8 @@ from appliance.detecting import Detecting
 from appliance.inference.choosing import Chooser
 from appliance.inference.supervisor import InferenceLimits, Supervisor
 from appliance.metrics import Metrics
-from appliance.outbox.files import Outbox, OutboxBounds
+from appliance.outbox.files import Outbox
+from appliance.outbox.room import OutboxBounds
 from appliance.outbox.writer import AutomaticPicks
 from appliance.readings import readings
 from appliance.relevance import RelevanceFilter

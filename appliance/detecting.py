@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -33,6 +33,10 @@ SEED_PICKS_PER_HOUR = 20
 """The seed model is unsure of much that nobody will ever train: only so many of its picks are kept."""
 
 
+ENCODED_AT_ONCE = 8
+"""Arrays that are being made into JPEGs for the Loop; each may have 64 MiB."""
+
+
 class Outbox(Protocol):
     """Where explicit uploads go; blocking, safe on disk when it returns."""
 
@@ -43,8 +47,6 @@ class Picks(Protocol):
     """Where automatic picks go; never blocks, keeps what it can and counts the rest."""
 
     def offer(self, picture: bytes, metadata: ImageMetadata) -> bool: ...
-
-    def refuse(self, reason: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,11 @@ class Detected:
 
 @dataclass
 class DetectingCounters:
-    """What was detected since the start, by category."""
+    """What was detected since the start, and picks that were wanted but not even offered, by reason."""
 
     pictures: int = 0
-    by_category: dict[str, int] = field(default_factory=dict)
+    by_category: Counter[str] = field(default_factory=Counter)
+    not_offered: Counter[str] = field(default_factory=Counter)
 
 
 class Detecting:
@@ -96,6 +99,7 @@ class Detecting:
         self._limits = limits
         self._clock = clock
         self._seed_picks: deque[float] = deque(maxlen=SEED_PICKS_PER_HOUR)
+        self._encoding: set[asyncio.Task[None]] = set()
         self.counters = DetectingCounters()
 
     def model_information(self) -> ModelInformation | None:
@@ -150,9 +154,20 @@ class Detecting:
             for detection in _all(stored):
                 detection.category_id = None
             if wish.autoupload == "filtered" and not self._seed_may_pick():
-                self._picks.refuse("seed model's hourly budget")
+                self.counters.not_offered["seed_model_budget"] += 1
                 return
-        self._picks.offer(self._encoded(picture) if picture.raw is not None else bytes(picture.payload), stored)
+        if picture.raw is None:
+            self._picks.offer(bytes(picture.payload), stored)
+        elif len(self._encoding) >= ENCODED_AT_ONCE:
+            self.counters.not_offered["too_many_raw_pictures"] += 1
+        else:
+            task = asyncio.create_task(self._encode_and_offer(picture, stored))
+            self._encoding.add(task)
+            task.add_done_callback(self._encoding.discard)
+
+    async def _encode_and_offer(self, picture: Picture, stored: ImageMetadata) -> None:
+        """An array becomes a JPEG beside the answer, which does not wait for it."""
+        self._picks.offer(await asyncio.to_thread(self._encoded, picture), stored)
 
     def _seed_may_pick(self) -> bool:
         now = self._clock()
@@ -183,9 +198,11 @@ class Detecting:
 
     def _count(self, metadata: ImageMetadata) -> None:
         self.counters.pictures += 1
-        for detection in _all(metadata):
-            name = detection.category_name
-            self.counters.by_category[name] = self.counters.by_category.get(name, 0) + 1
+        self.counters.by_category.update(detection.category_name for detection in _all(metadata))
+
+    async def close(self) -> None:
+        """Offer what is still being encoded."""
+        await asyncio.gather(*self._encoding, return_exceptions=True)
 
 
 def is_seed(serving: Serving) -> bool:

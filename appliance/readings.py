@@ -46,7 +46,7 @@ def readings(services: Services) -> Iterable[Reading]:
     picks = services.picks.counts()
     yield "detector_picks_wanted_total", "Pictures picked for the Loop", picks.wanted, _NONE
     yield "detector_picks_kept_total", "Of these, kept in the outbox", picks.kept, _NONE
-    for reason, count in picks.dropped.items():
+    for reason, count in services.picks_dropped().items():
         yield "detector_picks_dropped_total", "Of these, not kept, by reason", count, {"reason": reason}
     for reason_, count in services.access.refusals.totals.items():
         yield "detector_access_refused_total", "Requests turned away, by reason", count, {"reason": reason_.value}

@@ -81,6 +81,10 @@ class Services:
         model = self.detecting.model_information()
         return model.model_dump(mode="json") if model is not None else {"status": "No model loaded"}
 
+    def picks_dropped(self) -> dict[str, int]:
+        """Pictures that were picked for the Loop and not kept, by reason."""
+        return {**self.detecting.counters.not_offered, **self.picks.counts().dropped}
+
     def outbox_mode(self) -> OutboxMode:
         """Whether pictures are sent to the Loop."""
         return self.outbox.mode
@@ -121,4 +125,5 @@ class Services:
             await asyncio.gather(self._reloading, return_exceptions=True)
         await self.versions.close()
         await self.supervisor.close()
+        await self.detecting.close()
         await asyncio.to_thread(self.picks.close)

@@ -37,7 +37,7 @@ def router(services: Services) -> APIRouter:
             "priority": asdict(waiting.priority),
             "normal": asdict(waiting.normal),
             "refused": waiting.refused,
-            "picks": {"wanted": picks.wanted, "kept": picks.kept, "dropped": dict(picks.dropped)},
+            "picks": {"wanted": picks.wanted, "kept": picks.kept, "dropped": services.picks_dropped()},
         }
 
     @made.get("/refusals")

@@ -83,7 +83,7 @@ class Services:
 
     def picks_dropped(self) -> dict[str, int]:
         """Pictures that were picked for the Loop and not kept, by reason."""
-        return {**self.detecting.counters.not_offered, **self.picks.counts().dropped}
+        return {**self.detecting.counters.not_offered, **{str(k): v for k, v in self.picks.counts().dropped.items()}}
 
     def outbox_mode(self) -> OutboxMode:
         """Whether pictures are sent to the Loop."""

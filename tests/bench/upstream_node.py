@@ -16,8 +16,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-SCORE_THRESHOLD = 0.3
-
 
 def lay_out(bundle: Path, data: Path) -> None:
     """Make `data` a data folder of a node that has downloaded the model in `bundle`."""
@@ -54,6 +52,7 @@ def serve(data: Path, port: int, threads: int) -> None:
 
         def __init__(self, model: ModelInformation) -> None:
             inference = json.loads((Path(model.model_root_path) / "model.json").read_text())["inference"]
+            self.threshold = inference["score_threshold"]
             self.categories = dict(zip(inference["class_indices"], model.categories, strict=True))
             self.model = model
             self.interpreter = Interpreter(str(Path(model.model_root_path) / "model.tflite"), num_threads=threads)
@@ -71,7 +70,7 @@ def serve(data: Path, port: int, threads: int) -> None:
             metadata = ImageMetadata()
             for box, number, score in zip(boxes[0], classes[0], scores[0], strict=True):
                 category = self.categories.get(int(number))
-                if score < SCORE_THRESHOLD or category is None:
+                if score < self.threshold or category is None:
                     continue
                 top, left, bottom, right = np.clip(box, 0, 1) * (height, width, height, width)
                 metadata.box_detections.append(

@@ -262,20 +262,20 @@ def random_picture(chance: random.Random) -> Detections:
             name=chance.choice(names),
             sure=chance.randrange(11) / 10,
         )
-        for _ in range(chance.choice([0, 1, 2, 5, 85]))
+        for _ in range(chance.choice([0, 1, 2, 3, 5, 8] * 5 + [85]))
     ]
     points = [
         point(chance.randrange(0, 30) * 2, chance.randrange(0, 20) * 2, name=chance.choice(names), sure=chance.random())
-        for _ in range(chance.choice([0, 1, 3, 20]))
+        for _ in range(chance.choice([0, 1, 3, 6]))
     ]
     sunny = [ClassificationDetection(category_name="sunny", confidence=chance.random())] * chance.randrange(2)
     return Detections(box_detections=boxes, point_detections=points, classification_detections=sunny)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_equals_the_plain_reference_on_random_days_of_several_cameras(seed: int, clock: Clock) -> None:
     chance = random.Random(seed)
-    for _ in range(40):
+    for _ in range(200):
         relevance = RelevanceFilter(0.3, 0.6, clock, max_observations=100_000)
         references: dict[str | None, Reference] = {}
         for _ in range(chance.randrange(1, 12)):

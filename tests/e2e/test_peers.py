@@ -80,7 +80,8 @@ def test_a_robot_with_rosys_0_37_detects_uploads_and_manages(
         assert_sees_what_people_see(report[form]["detect"])
         assert_sees_what_people_see(dict(zip(["cat", "cup", "person"], report[form]["batch_detect"], strict=True)))
         ((picture, metadata),) = uploaded(data_folder, f"rosys 0.37 {form}")
-        assert PIL.Image.open(picture).size == (451, 300)
+        with PIL.Image.open(picture) as image:
+            assert image.size == (451, 300)
         assert metadata["source"] == "robot"
         assert metadata["state"] == "inbox"
         assert "picked_by_system" in metadata["tags"]

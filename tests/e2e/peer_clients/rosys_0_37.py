@@ -52,6 +52,7 @@ async def see(port: int, images: dict[str, Image], form: ImageTransmissionFormat
     if form is ImageTransmissionFormat.RAW:
         large = Image.from_array(cv2.resize(images["cat"].array, LARGE), camera_id="large")
         report["large"] = boxes(await detector.detect(large, autoupload=Autoupload.DISABLED))
+    await detector.fetch_outbox_mode()  # an upload is emitted only, and a disconnect right after it would drop it here
     await detector.disconnect()
     return report
 

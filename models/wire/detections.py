@@ -5,6 +5,7 @@ Boxes are top-left x, y, width, height; points are centres. `confidence` is 0..1
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -13,6 +14,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 def none_as_empty(value: Any) -> Any:
     """Old clients send null where a list is due."""
     return [] if value is None else value
+
+
+def whole_pixel(value: Any) -> Any:
+    """Boxes are whole pixels; some clients send them as they computed them."""
+    return round(value) if isinstance(value, float) and math.isfinite(value) else value
+
+
+Pixel = Annotated[int, BeforeValidator(whole_pixel)]
 
 
 class Detection(BaseModel):
@@ -29,10 +38,10 @@ class Detection(BaseModel):
 class BoxDetection(Detection):
     """An axis-aligned box: top-left corner and size, pixels."""
 
-    x: int
-    y: int
-    width: int
-    height: int
+    x: Pixel
+    y: Pixel
+    width: Pixel
+    height: Pixel
 
 
 class PointDetection(Detection):
@@ -92,3 +101,9 @@ class Detections(BaseModel):
             + len(self.segmentation_detections)
             + len(self.classification_detections)
         )
+
+
+class ImageDetections(Detections):
+    """What a trainer found in an image of the Loop, as an item of `POST .../detections`."""
+
+    image_id: str | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from models.wire.detections import Detections, none_as_empty
+from models.wire.detections import Detections, Pixel, Shape, none_as_empty
 
 
 class BoxAnnotation(BaseModel):
@@ -15,10 +15,10 @@ class BoxAnnotation(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     category_name: str
-    x: int
-    y: int
-    width: int
-    height: int
+    x: Pixel
+    y: Pixel
+    width: Pixel
+    height: Pixel
     category_id: str | None = None
 
 
@@ -40,6 +40,17 @@ class ClassificationAnnotation(BaseModel):
 
     category_name: str
     category_id: str | None = None
+
+
+class SegmentationAnnotation(BaseModel):
+    """A polygon that a person drew with the help of an annotator."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    shape: Shape
+    image_id: str
+    category_id: str
 
 
 def _tag_list(value: Any) -> Any:

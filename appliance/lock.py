@@ -49,8 +49,8 @@ def acquire(data_folder: Path, url: str) -> Iterator[None]:
         ) from error
     try:
         if not _lock(descriptor, fcntl.LOCK_EX, _ATTEMPTS):
-            holder = _read(descriptor)
-            who = f"the server at {holder.url} (process {holder.pid})" if holder else "a server that is just starting"
+            other = _read(descriptor)
+            who = f"the server at {other.url} (process {other.pid})" if other else "a server that is just starting"
             raise SettingsInvalid(
                 f"The data folder {data_folder} is in use by {who}. Stop that one first, or name another folder with "
                 "--data-dir."
@@ -67,7 +67,13 @@ def acquire(data_folder: Path, url: str) -> Iterator[None]:
 
 
 def running_server(data_folder: Path) -> str | None:
-    """URL of the server that runs on this data folder, or None.
+    """URL of the server that runs on this data folder, or None. Raises as `holder`."""
+    found = holder(data_folder)
+    return None if found is None else found.url
+
+
+def holder(data_folder: Path) -> RunningServer | None:
+    """The server that runs on this data folder, or None.
 
     Raises `SettingsInvalid` where that cannot be told: the file may not be read, or the server is in its first moment.
     """
@@ -82,12 +88,12 @@ def running_server(data_folder: Path) -> str | None:
     try:
         if _lock(descriptor, fcntl.LOCK_SH, attempts=1):
             return None
-        holder = _read(descriptor)
+        found = _read(descriptor)
     finally:
         os.close(descriptor)
-    if holder is None:
+    if found is None:
         raise SettingsInvalid(f"A server is just starting on {data_folder}; try again in a moment.")
-    return holder.url
+    return found
 
 
 def local_url(bind_host: str, port: int) -> str:

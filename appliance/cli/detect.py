@@ -73,7 +73,7 @@ def detect(
     answers: dict[str, dict[str, Any]] = {}
     failed = False
     with _looking(place, model) as looking:
-        for picture in _with_progress(pictures, shown=len(pictures) > 1 and (as_json or drawing is not None)):
+        for picture in _with_progress(pictures, shown=as_json and len(pictures) > 1):
             try:
                 data = _read(folder / picture, limits)
                 found = looking.look(data, picture.name)
@@ -113,17 +113,12 @@ def _at(server: Server) -> Looking:
 
 
 def _here(place: Place, bundle: Bundle, stack: ExitStack) -> Looking:
-    """Load the model in this process, as the settings want it run."""
-    from models.load import inference_of, load, ways
+    """Load the model, as the settings want it run."""
+    from appliance.cli.local import LocalModel
 
-    settings = place.settings
-    cache = settings.data_folder / "cache"
-    limits = ImageLimits(settings.max_image_mb * MEGABYTE, settings.max_image_megapixels * 1_000_000)
-    choice = ways(inference_of(bundle, cache), settings.runtime)[0][0] if settings.runtime != "auto" else None
-    detector = load(bundle, choice, cache=cache, floor=bundle.model.score_threshold, lanes=1, limits=limits)
-    stack.callback(detector.close)
+    model = stack.enter_context(LocalModel(bundle, place.settings))
     colours = {category.name: category.color for category in bundle.model.categories if category.color}
-    return Looking(lambda data, _name: ImageMetadata(**dict(detector.detect(data).detections)), colours)
+    return Looking(lambda data, _name: model.detect(data), colours)
 
 
 @contextmanager

@@ -180,9 +180,10 @@ install() {
 
 # Exit status 0 if nothing listens on the port of this machine; else says who does.
 port_is_free() {
-    .venv/bin/python - "$1" <<'END'
+    program=$(ss -ltnpH "sport = :$1" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (process \2)/p')
+    .venv/bin/python - "$1" "${program:-another program}" <<'END'
 import http.client, json, socket, sys
-port = int(sys.argv[1])
+port, program = int(sys.argv[1]), sys.argv[2]
 with socket.socket() as probe:
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -199,7 +200,7 @@ try:
     model = (about.get("model_info") or {}).get("version", "none")
     sys.exit(f"A detector runs on port {port} already (model {model}): http://127.0.0.1:{port}")
 except (OSError, ValueError, AttributeError, http.client.HTTPException):
-    sys.exit(f"Port {port} is taken by another program.")
+    sys.exit(f"Port {port} is taken by {program}.")
 END
 }
 
@@ -291,7 +292,7 @@ The detector appliance is running. Try, in another terminal:
 
   a picture    curl -F 'file=@${picture:-photo.jpg}' $url/detect
   or           .venv/bin/appliance detect ${picture:-photo.jpg} --draw found.jpg
-  a browser    $url/docs
+  a browser    $url (every route: $url/docs)
   a robot      rosys.vision.DetectorHardware(port=$port)
   more         .venv/bin/appliance --help
 

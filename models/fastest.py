@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,8 +129,7 @@ def measure(
             yield Measured(choice, None, "sees other things than the CPU does in the same picture")
 
 
-def _median_time(run: object, picture: NDArray[np.uint8], seconds: float) -> float:
-    assert callable(run)
+def _median_time(run: Callable[[NDArray[np.uint8]], object], picture: NDArray[np.uint8], seconds: float) -> float:
     times: list[float] = []
     until = time.perf_counter() + seconds
     while len(times) < INFERENCES and (len(times) < 2 or time.perf_counter() < until):

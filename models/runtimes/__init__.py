@@ -15,6 +15,9 @@ BUILT_IN = {
 
 
 def runtime(name: str) -> Runtime:
-    """The runtime of that name. Raises `BundleError` naming the known ones."""
-    made: Runtime = plugins.find(GROUP, BUILT_IN, name)()
+    """A new instance of the runtime called `name`: built in, or offered by an installed package.
+
+    Raises `BundleError` where there is none of that name, `ModelFailed` where the package that offers it is broken.
+    """
+    made: Runtime = plugins.create(GROUP, BUILT_IN, name, needs=("choices", "present", "version", "load"))
     return made

@@ -28,20 +28,32 @@ class TensorSpec:
 
 @dataclass(frozen=True, order=True)
 class Choice:
-    """One way to run a model on this box: written `litert/cpu/2`, the number being CPU threads."""
+    """One way to run a model on this box: written `litert/cpu/2`, the number being CPU threads.
+
+    Where a bundle has several weight files for one runtime and accelerator (float and int8, say), the file's name follows:
+    `litert/cpu/2/model_int8.tflite`. A choice without it means any of them.
+    """
 
     runtime: str
     accelerator: str
     threads: int
+    file: str = ""
 
     def __str__(self) -> str:
-        return f"{self.runtime}/{self.accelerator}/{self.threads}"
+        return "/".join(self.parts)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What stands between the slashes."""
+        return (self.runtime, self.accelerator, str(self.threads), *([self.file] if self.file else []))
 
     @staticmethod
     def parse(text: str) -> Choice:
         """Inverse of `str`. Raises ValueError."""
-        runtime, accelerator, threads = text.split("/")
-        return Choice(runtime, accelerator, int(threads))
+        runtime, accelerator, threads, *file = text.split("/")
+        if len(file) > 1:
+            raise ValueError(f"{text!r} is no way to run a model; that would be runtime/accelerator/threads")
+        return Choice(runtime, accelerator, int(threads), *file)
 
 
 Concurrency = Literal["exclusive", "copies", "shared"]

@@ -26,7 +26,8 @@ def identity(root: Path = Path("/"), nvidia_smi: str = "nvidia-smi") -> Gpu | No
         told = subprocess.run(  # noqa: S603 - fixed arguments
             [nvidia_smi, "--query-gpu=name,driver_version", "--format=csv,noheader"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=5,
             check=True,
         ).stdout

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +30,9 @@ PROVIDERS = {
     "cpu": "CPUExecutionProvider",
 }
 """Our name of an accelerator -> ONNX Runtime's execution provider."""
+
+DISTRIBUTIONS = ("onnxruntime-gpu", "onnxruntime")
+"""Packages that bring the library. Who has both has the GPU's."""
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(float)": "float32", "tensor(float16)": "float16"}
 
@@ -61,7 +65,12 @@ class OnnxRuntime:
         return accelerator == "cpu" or (accelerator in PROVIDERS and nvidia.identity() is not None)
 
     def version(self) -> str:
-        """For example `onnxruntime 1.31.0`."""
+        """For example `onnxruntime 1.31.0`. Nothing is imported for it where the package says its version."""
+        for distribution in DISTRIBUTIONS:
+            try:
+                return f"{distribution} {metadata.version(distribution)}"
+            except metadata.PackageNotFoundError:
+                continue
         try:
             return f"onnxruntime {library().__version__}"
         except RuntimeMissing:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import socketio
 from pydantic import ValidationError
@@ -51,13 +51,25 @@ def server(services: Services) -> socketio.AsyncServer:
     callers = SocketCallers(services.access)
     events = Events(services)
 
-    @made.event
-    async def connect(sid: str, environ: dict[str, Any], auth: object = None) -> None:
-        callers.connected(sid, environ, auth)
+    # A client may send events named "connect" and "disconnect" and say in them what it likes: python-socketio hands them
+    # to these two handlers, too. What is real is told by what only the server has.
 
     @made.event
-    async def disconnect(sid: str, _reason: object = None) -> None:
+    async def connect(sid: str, environ: object = None, auth: object = None, *_more: object) -> dict[str, str] | None:
+        if environ is None or environ is not made.get_environ(sid):
+            return unknown_event("connect")
+        callers.connected(sid, cast("dict[str, Any]", environ), auth)
+        return None
+
+    @made.event
+    async def disconnect(sid: str, *_why: object) -> dict[str, str] | None:
+        if made.manager.is_connected(sid, "/"):
+            return unknown_event("disconnect")
         callers.disconnected(sid)
+        return None
+
+    def unknown_event(name: object) -> dict[str, str]:
+        return {"error": f"Unknown event {str(name)[:60]!r}; known are {', '.join(events.handlers)}"}
 
     def handle(name: str, handler: Handler) -> None:
         async def on_event(sid: str, *arguments: Any) -> Any:
@@ -76,8 +88,8 @@ def server(services: Services) -> socketio.AsyncServer:
         handle(name, handler)
 
     @made.on("*")
-    async def unknown(name: str, _sid: str, *_arguments: Any) -> dict[str, str]:
-        return {"error": f"Unknown event {name[:60]!r}; known are {', '.join(events.handlers)}"}
+    async def unknown(name: object, _sid: str, *_arguments: object) -> dict[str, str]:
+        return unknown_event(name)
 
     return made
 

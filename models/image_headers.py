@@ -61,9 +61,8 @@ class ImageHeader:
 class Examined:
     """All that the walk through a file found.
 
-    `complete`: the file reaches its end mark. `plain`: a JPEG in grey or colour, or a still WebP without transparency,
-    which every decoder gets right. `pixel_parts`: (start, end) of the parts of the file that make up the pixels,
-    metadata left out.
+    `complete`: the file reaches its end mark. `plain`: a JPEG, or a still WebP without transparency, which OpenCV gets
+    right. `pixel_parts`: (start, end) of the parts of the file that make up the pixels; of a PNG metadata is left out.
     """
 
     header: ImageHeader
@@ -178,10 +177,8 @@ def _header(image_format: ImageFormat, width: int, height: int, orientation: int
 # ── JPEG (ITU T.81, annex B) ────────────────────────────────────────────────────────────────────────────────────────
 
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # neither a stuffed byte, nor a fill byte, nor a restart in the scan
-_SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
-_APP0, _APP1, _APP14, _COMMENT = 0xE0, 0xE1, 0xEE, 0xFE
+_SOI, _EOI, _SOS, _APP1, _TEM = 0xD8, 0xD9, 0xDA, 0xE1, 0x01
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..15 without DHT, JPG and DAC
-_METADATA = (frozenset(range(0xE0, 0xF0)) - {_APP0, _APP14}) | {_COMMENT}  # JFIF and Adobe say what the colours mean
 _TAIL = 4096
 
 
@@ -189,13 +186,10 @@ def _examine_jpeg(view: memoryview) -> Examined:
     width = height = channels = 0
     orientation: int | None = None
     complete = False
-    parts = [(0, 2)]
     for marker, start, end in _jpeg_segments(view):
         body = start + 4
         if end > len(view) or marker == _EOI:
             break
-        if marker not in _METADATA:
-            parts.append((start, end))
         if marker in _FRAMES and not channels and end - body >= 6:
             precision, height, width, channels = unpack_from(">BHHB", view, body)
             if precision != 8:
@@ -203,12 +197,11 @@ def _examine_jpeg(view: memoryview) -> Examined:
         elif marker == _APP1 and orientation is None and bytes(view[body : body + 6]) == b"Exif\0\0":
             orientation = _exif_orientation(view[body + 6 : end])
         elif marker == _SOS:
-            parts.append((end, len(view)))
             complete = _jpeg_ends(view, end)
             break
     if not channels:
         raise damaged("jpeg", "it ends before it says its size")
-    return Examined(_header("jpeg", width, height, orientation or 1), complete, channels in (1, 3), tuple(parts))
+    return Examined(_header("jpeg", width, height, orientation or 1), complete, True, ((0, len(view)),))
 
 
 def _jpeg_segments(view: memoryview, position: int = 2) -> Iterator[tuple[int, int, int]]:
@@ -236,7 +229,7 @@ def _jpeg_ends(view: memoryview, scan: int) -> bool:
     A camera's file ends with it, perhaps padded. Where something else follows (a second picture, a maker's trailer) the
     rest is walked; looking for the two bytes anywhere would find the end of the thumbnail in the metadata.
     """
-    tail = bytes(view[max(scan, len(view) - _TAIL) :]).rstrip(b"\x00\xff\r\n ")
+    tail = bytes(view[-_TAIL:]).rstrip(b"\x00\xff\r\n ")
     if tail.endswith(b"\xff\xd9"):
         return True
     return any(marker == _EOI for marker, _, _ in _jpeg_segments(view, scan))

@@ -1,10 +1,10 @@
 """Everything from bytes or an array to uint8 RGB at the size that a model needs.
 
-A camera's JPEG (8 bits, grey or colour) is decoded by OpenCV straight at a half, a quarter or an eighth of its size,
-which costs about half of a full decode. Whatever else there is (PNG, CMYK, transparency) is decoded by Pillow, which
-gets to see the parts that make up pixels and no metadata, and is silent about damage; libjpeg inside OpenCV may write a
-line about it to stderr. EXIF orientation is applied to the small picture. Colours are taken as they are stored: no
-colour profile is applied.
+A JPEG is decoded by OpenCV straight at a half, a quarter or an eighth of its size, which costs about half of a full
+decode. PNG, and WebP with transparency, are decoded by Pillow, which gets to see the parts that make up pixels and no
+metadata, and is silent about damage; libjpeg inside OpenCV may write a line about it to stderr. EXIF orientation is
+applied to the small picture. Colours are taken as they are stored: no colour profile is applied, and CMYK is inverted as
+Adobe writes it.
 
 All functions are free of state and release the GIL while they decode and resize, so several threads may prepare
 pictures at once. How many threads OpenCV itself uses (`cv2.setNumThreads`) is the caller's choice: one is right where
@@ -13,7 +13,7 @@ pictures are prepared in parallel anyway.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal
@@ -208,8 +208,6 @@ def _decode_with_pillow(
         with _open_with_pillow(file, examined.header.format) as image:
             if image.size != stored:
                 raise ValueError(f"its parts have {stored} and {image.size} pixels")
-            if image.draft(None, (max(stored[0] // factor, 1), max(stored[1] // factor, 1))):
-                factor = 1  # a CMYK JPEG: the decoder reduces
             return _flatten(image, factor)
     except Exception as error:  # Pillow's readers raise whatever their parsers trip over: a dozen types, none common
         raise damaged(examined.header.format, f"it could not be decoded ({error})") from error
@@ -217,14 +215,9 @@ def _decode_with_pillow(
 
 def _open_with_pillow(file: BytesIO, image_format: ImageFormat) -> Image.Image:
     """The reader itself instead of `Image.open`, which warns about sizes that the limits have allowed already."""
-    from PIL import JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+    from PIL import PngImagePlugin, WebPImagePlugin
 
-    readers: dict[ImageFormat, Callable[[BytesIO], Image.Image]] = {
-        "jpeg": JpegImagePlugin.JpegImageFile,
-        "png": PngImagePlugin.PngImageFile,
-        "webp": WebPImagePlugin.WebPImageFile,
-    }
-    return readers[image_format](file)
+    return PngImagePlugin.PngImageFile(file) if image_format == "png" else WebPImagePlugin.WebPImageFile(file)
 
 
 def _flatten(image: Image.Image, factor: int) -> Pixels:
@@ -239,7 +232,7 @@ def _flatten(image: Image.Image, factor: int) -> Pixels:
         image = image.convert("RGBA")
     elif image.mode == "1":
         image = image.convert("L")
-    elif image.mode not in ("L", "RGB", "CMYK"):  # a palette's numbers cannot be averaged
+    elif image.mode not in ("L", "RGB"):  # a palette's numbers cannot be averaged
         image = image.convert("RGB")
     if factor > 1:
         image = image.reduce(factor)

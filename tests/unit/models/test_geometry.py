@@ -54,7 +54,7 @@ def naive_nms(candidates: Numbers, scores: Numbers, classes: Numbers, threshold:
 crowds = st.integers(0, 60).flatmap(
     lambda n: st.tuples(
         hnp.arrays(np.float32, (n, 4), elements=st.integers(-4, 24).map(float)),
-        hnp.arrays(np.float32, n, elements=st.sampled_from([0.1, 0.25, 0.5, 0.5, 0.75, 1.0])),
+        hnp.arrays(np.float32, n, elements=st.sampled_from([0.125, 0.25, 0.5, 0.5, 0.75, 1.0])),
         hnp.arrays(np.int64, n, elements=st.integers(0, 2)),
     )
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -141,6 +142,21 @@ class TestEveryKindOfPicture:
         assert prepared.pixels.flags.c_contiguous
         assert (prepared.source_width, prepared.source_height) == size
         assert_quarters(prepared.pixels, expected or (RED, GREEN, BLUE, YELLOW), tolerance=16)
+
+    @pytest.mark.parametrize(
+        ("written", "instead"),
+        [
+            pytest.param(b"Adobe\0\x64\0\0\0\0\x00", b"Adobe\0\x64\0\0\0\0\x02", id="ycck"),
+            pytest.param(b"\xff\xee\0\x0eAdobe", b"\xff\xed\0\x0eAdobe", id="without adobe marker"),
+        ],
+    )
+    def test_odd_cmyk_jpegs_are_read_as_pillow_does(self, written: bytes, instead: bytes) -> None:
+        data = encoded(quarters().convert("CMYK"), "JPEG", quality=95)
+        assert written in data
+        data = data.replace(written, instead)
+        with Image.open(io.BytesIO(data)) as picture:
+            expected = np.asarray(picture.convert("RGB"))
+        assert np.abs(prepare(data, 96, 64).pixels.astype(int) - expected).max() <= 3
 
     def test_sixteen_bit_grey_is_scaled_not_clipped(self) -> None:
         deep = np.array([[0, 300, 0x4000], [0x8000, 0xC000, 0xFFFF]], dtype=np.uint16)
@@ -283,6 +299,29 @@ class TestSize:
         assert abs(pixels.mean() - 127.5) < 2
         assert pixels.std() < 40
 
+    @pytest.mark.parametrize(
+        "file", [None, ("PNG", {}), ("WEBP", {"lossless": True}), ("JPEG", {"quality": 98})], ids=str
+    )
+    def test_thin_lines_are_not_lost_between_the_pixels(self, file: Any) -> None:
+        lines = np.zeros((1080, 1920, 3), dtype=np.uint8)
+        lines[:, ::4] = 255
+        if file is None:
+            prepared = prepare_array(lines, 300, 300)
+        else:
+            prepared = prepare(encoded(Image.fromarray(lines), file[0], **file[1]), 300, 300)
+        assert abs(prepared.pixels.mean() - 63.75) < 3
+        assert prepared.pixels.std() < 5
+
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+    def test_a_large_png_is_not_held_in_memory_twice(self, mode: str) -> None:
+        data = encoded(Image.new(mode, (3000, 3000)), "PNG")
+        prepare(data, 300, 300)
+        tracemalloc.start()
+        prepare(data, 300, 300)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 5 * 2**20  # numpy's copy of all its pixels alone would take 9 MiB or more
+
     def test_letterbox_has_grey_bars_and_the_picture_between(self) -> None:
         prepared = prepare(encoded(quarters(192, 96), "JPEG"), 64, 64, "letterbox")
         assert prepared.placement == Placement.letterbox(192, 96, 64, 64)
@@ -389,7 +428,7 @@ class TestRefused:
 
 MUTATED = {
     "JPEG": encoded(quarters(), "JPEG", exif=exif(6)),
-    "CMYK": encoded(quarters().convert("CMYK"), "JPEG"),
+    "CMYK": encoded(quarters().convert("CMYK"), "JPEG", progressive=True),
     "PNG": encoded(quarters(), "PNG", exif=exif(6)),
     "WEBP": encoded(quarters(), "WEBP", exif=exif(6)),
     "WEBP alpha": encoded(quarters().convert("RGBA"), "WEBP", lossless=True),

@@ -294,8 +294,11 @@ class TestTooLarge:
             check_picture(data)
 
     def test_endless_empty_webp_chunks_are_not_searched_to_the_end(self) -> None:
-        endless = bytearray(webp_header(4, 4) + b"ABCD\0\0\0\0" * 60_000 + b"EXIF" + WEBP)
+        block = exif(6).tobytes()
+        behind = b"EXIF" + struct.pack("<I", len(block)) + block
+        endless = bytearray(webp_header(4, 4) + b"ABCD\0\0\0\0" * 60_000 + behind)
         endless[20] = 0x08  # promises EXIF
+        assert read_header(bytes(endless[:30] + behind)).orientation == 6
         assert read_header(bytes(endless)).orientation == 1
 
 

@@ -403,6 +403,11 @@ class TestRefused:
         else:
             assert prepared.pixels.shape == (30, 30, 3)
 
+    def test_a_second_header_cannot_smuggle_in_another_size(self) -> None:
+        second = png(4, 4, 8, 2, b"")[8:33]
+        with pytest.raises(ImageUnreadable, match="is damaged"):
+            prepare(png(1, 1, 8, 2, bytes(52), before=second), 1, 1)
+
     def test_too_many_pixels(self) -> None:
         data = encoded(quarters(100, 100), "JPEG")
         with pytest.raises(InputTooLarge, match="100 x 100 pixels"):

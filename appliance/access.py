@@ -253,8 +253,8 @@ _STRANGERS: dict[Reason, str] = {
     Reason.KEYS_UNREADABLE: "The API keys of this box cannot be read, so none of them counts; its log says why.",
 }
 _KEY_HELPS = (
-    " Otherwise an API key is needed: `appliance keys` makes one; send it as `Authorization: Bearer KEY`, as "
-    "`X-API-Key`, or over Socket.IO as auth={{'api_key': KEY}}."
+    " Otherwise an API key is needed: `appliance keys create NAME` makes one; send it as "
+    "`Authorization: Bearer KEY`, as `X-API-Key`, or over Socket.IO as auth={{'api_key': KEY}}."
 )
 
 

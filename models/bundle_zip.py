@@ -127,7 +127,6 @@ def pack(folder: Path, target_zip: Path, file_system: FileSystem = FILE_SYSTEM) 
 
 def _pack_file(archive: zipfile.ZipFile, path: Path) -> None:
     entry = zipfile.ZipInfo(path.name, _EPOCH)
-    entry.create_system = 3  # Unix, whatever packs it
     entry.external_attr = (stat.S_IFREG | 0o644) << 16
     entry.file_size = path.stat().st_size
     with path.open("rb") as source, archive.open(entry, "w") as target:

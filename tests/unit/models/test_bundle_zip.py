@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import io
+import os
 import stat
 import struct
 import tracemalloc
@@ -64,6 +65,7 @@ class TestRoundTrip:
     def test_the_same_files_give_the_same_bytes_whoever_packs_them(self, tmp_path: Path) -> None:
         first, second = make_bundle(tmp_path / "first"), make_bundle(tmp_path / "second")
         (second / "model.json").chmod(0o600)
+        os.utime(second / "model.tflite", (1_000_000_000, 1_000_000_000))
         (second / ".DS_Store").write_bytes(b"of no use to anybody else")
         pack(first, tmp_path / "first.zip")
         pack(second, tmp_path / "second.zip")

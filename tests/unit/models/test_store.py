@@ -266,6 +266,18 @@ class TestRoom:
         assert files_below(root) == []
         assert store.put_zip(a_zip(weights=bytes(MIB // 2)))
 
+    def test_a_long_stream_is_broken_off_where_it_would_fill_the_disk(self, root: Path) -> None:
+        stream = io.BytesIO(bytes(8 * MIB))
+
+        class Filling(FileSystem):
+            def free_bytes(self, folder: Path) -> int:
+                return 13 * MIB - stream.tell()
+
+        with pytest.raises(NoRoom, match="must stay free"):
+            ModelStore(root, file_system=Filling(), free_space_floor=10 * MIB).put_zip(stream)
+        assert stream.tell() <= 4 * MIB
+        assert leftovers(root) == []
+
     def test_a_disk_that_fills_up_all_the_same(self, root: Path, a_zip: Callable[..., Path]) -> None:
         class Full(FileSystem):
             def sync_file(self, file: BinaryIO) -> None:
@@ -318,6 +330,8 @@ class TestListing:
         make_bundle(place / "latest", "latest")
         # What other programs keep in such folders is none of ours:
         (root / "current_model").symlink_to(good.folder)
+        (root / "alias").symlink_to(root / "zauberzeug")
+        shutil.copytree(good.folder, root / ".trash" / "demo" / "litert" / "1.0")
         (root / "1.0").mkdir()
         (root / "1.0" / "model.json").write_text("{}")
         (root / "notes.txt").write_text("")

@@ -1,6 +1,6 @@
 """Detecting, as robots and people ask for it: a picture in, what is in it out, and perhaps a picture for the Loop.
 
-The one service behind `POST /detect`, the events `detect` and `batch_detect`, and `upload`.
+The one service behind `POST /detect` and `POST /upload`, and the events `detect`, `batch_detect` and `upload`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from appliance.inference.supervisor import Picture, Serving, Supervisor
+from appliance.outbox.files import NewPicture
 from appliance.relevance import RelevanceFilter
 from models import images
 from models.bundle import information
+from models.errors import DetectorApplianceError
 from models.images import ImageLimits
 from models.wire.detections import Detection, Detections
 from models.wire.image_metadata import ImageMetadata
@@ -37,10 +39,18 @@ ENCODED_AT_ONCE = 8
 """Arrays that are being made into JPEGs for the Loop; each may have 64 MiB."""
 
 
+SAVED_AT_ONCE = 32
+"""Pictures of one upload that are written together; two files are open for each."""
+
+
 class Outbox(Protocol):
     """Where explicit uploads go; blocking, safe on disk when it returns."""
 
-    def save(self, picture: bytes, metadata: ImageMetadata, *, priority: bool) -> str: ...
+    def save_all(self, pictures: Sequence[NewPicture]) -> list[str | DetectorApplianceError]:
+        """For each picture its id, or why it was not kept."""
+
+    def remove(self, item_id: str) -> bool:
+        """Take one back."""
 
 
 class Picks(Protocol):
@@ -120,20 +130,25 @@ class Detecting:
         self._count(metadata)
         return Detected(metadata, tuple(reasons), seen.timings)
 
-    async def batch_detect(self, pictures: list[Picture], wish: Wish) -> list[Detected]:
-        """Look at several pictures; all are answered, in order, or the first failure is raised."""
-        return list(await asyncio.gather(*(self.detect(picture, wish) for picture in pictures)))
-
     async def upload(self, pictures: list[Picture], metadata: ImageMetadata, *, priority: bool) -> None:
-        """Keep pictures for the Loop; on disk when this returns. Nothing is kept if one of them is no picture.
-
-        Raises `InvalidInput`, or `NoRoom` where the outbox or the disk is full.
+        """Keep pictures for the Loop; on disk when this returns. Nothing is kept if one of them is no picture,
+        or if there is no room for one of them. Raises `InvalidInput`, or `StorageRefused`, which `NoRoom` is a kind of.
         """
         encoded = [await asyncio.to_thread(self._encoded, picture) for picture in pictures]
         stored = self._with_category_ids(metadata)
         stored.tags = [*stored.tags, PICKED_BY_SYSTEM]
-        for picture in encoded:
-            await asyncio.to_thread(self._outbox.save, picture, stored, priority=priority)
+        await asyncio.to_thread(self._save_all_or_none, [NewPicture(each, stored, priority) for each in encoded])
+
+    def _save_all_or_none(self, pictures: Sequence[NewPicture]) -> None:
+        saved: list[str] = []
+        for start in range(0, len(pictures), SAVED_AT_ONCE):
+            outcomes = self._outbox.save_all(pictures[start : start + SAVED_AT_ONCE])
+            saved += [outcome for outcome in outcomes if isinstance(outcome, str)]
+            refused = next((outcome for outcome in outcomes if not isinstance(outcome, str)), None)
+            if refused is not None:
+                for item_id in saved:
+                    self._outbox.remove(item_id)
+                raise refused
 
     def _reasons(self, everything: Detections, wish: Wish) -> list[str]:
         if wish.autoupload != "filtered":
@@ -214,7 +229,7 @@ def is_seed(serving: Serving) -> bool:
 def _answer(everything: Detections, serving: Serving, wish: Wish) -> ImageMetadata:
     """What the caller is shown: detections from the model's threshold upwards."""
     threshold = serving.bundle.model.score_threshold
-    return ImageMetadata.model_construct(
+    return ImageMetadata(
         box_detections=[found for found in everything.box_detections if found.confidence >= threshold],
         point_detections=[found for found in everything.point_detections if found.confidence >= threshold],
         segmentation_detections=[

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from types import FrameType
+from typing import NoReturn
+
 import click
 
 from appliance.cli.place import Place, with_place
@@ -31,7 +35,16 @@ def serve(place: Place, host: str | None, port: int | None, model: str | None) -
     settings = place.settings
     if model is not None and running_server(settings.data_folder) is None:
         settings = place.overriding(version_control_default=_to_serve(model, place)).load()
-    run(settings)  # says so where another server has the folder
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        run(settings)  # says so where another server has the folder
+    except KeyboardInterrupt:
+        click.echo("Stopped.", err=True)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Being told to stop is no failure: everything is closed and the exit status is 0, as after Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def _to_serve(model: str, place: Place) -> str:

@@ -197,6 +197,9 @@ def test_pictures_saved_together_share_the_room_that_is_left(root: Path) -> None
     outcomes = outbox.save_all([NewPicture(b"%d" % number, CUP) for number in range(4)])
     assert [type(outcome) for outcome in outcomes] == [str, str, NoRoom, NoRoom]
     assert sorted(ids(outbox)) == outcomes[:2]
+    narrow = open_again(root, OutboxBounds(10, 10**9, min_free_bytes=1_000_000), SmallDisk(2_000_000))
+    outcomes = narrow.save_all([NewPicture(b"x" * 600_000, CUP), NewPicture(b"x" * 600_000, CUP)])
+    assert [type(outcome) for outcome in outcomes] == [str, NoRoom]
 
 
 # -- people with a file manager ---------------------------------------------------------------------------------------
@@ -410,7 +413,7 @@ def test_a_disk_that_fails_keeps_nothing_of_the_picture(
     root: Path, step: str, code: int, family: type[StorageRefused]
 ) -> None:
     disk = FailingDisk("not yet", code)
-    outbox = open_again(root, files=disk)
+    outbox = open_again(root, OutboxBounds(max_items=1, max_bytes=10**9, min_free_bytes=0), disk)
     disk.step = step
     with pytest.raises(family, match="keep the picture in the outbox"):
         outbox.save(JPEG, CUP)

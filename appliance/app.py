@@ -16,7 +16,7 @@ from fastapi_offline import FastAPIOffline
 from appliance import events
 from appliance.access import DEVICE_TABLE, Access, AccessMiddleware, AccessPolicy, ASGIApp, Refusals, own_names
 from appliance.api import detect, errors, health, node, upload
-from appliance.api.bodies import MIB, Budget
+from appliance.api.bodies import MIB, Budget, WholeBodies
 from appliance.api.v1 import box
 from appliance.api.v1 import models as models_api
 from appliance.api_keys import FILE_NAME as API_KEYS_FILE
@@ -31,13 +31,12 @@ from appliance.outbox.room import OutboxBounds
 from appliance.outbox.writer import AutomaticPicks
 from appliance.readings import readings
 from appliance.relevance import RelevanceFilter
-from appliance.services import Services
+from appliance.services import Services, image_limits
 from appliance.settings import Settings
 from appliance.versions.plan import FORMATS_WITH_GPU, FORMATS_WITHOUT_GPU, Scope
 from appliance.versions.state import STATE_FILE
 from appliance.versions.updater import Versions
 from models.files import FILE_SYSTEM
-from models.images import ImageLimits
 from models.runtimes import nvidia
 from models.store import ModelStore
 from models.zoo import seed_folder
@@ -51,7 +50,7 @@ BODIES_IN_MEMORY = 512 * MIB
 
 def build(settings: Settings) -> Services:
     """Every service, not started yet."""
-    data = settings.data_folder
+    data, limits = settings.data_folder, image_limits(settings)
     supervisor = Supervisor(
         Chooser(data / "cache", settings.runtime, FILE_SYSTEM, settings.load_deadline_s),
         data / "cache",
@@ -59,8 +58,8 @@ def build(settings: Settings) -> Services:
             queue_depth=settings.queue_depth,
             inference_deadline=settings.inference_deadline_s,
             load_deadline=settings.load_deadline_s,
-            max_image_bytes=settings.max_image_mb * MIB,
-            max_image_pixels=settings.max_image_megapixels * 1_000_000,
+            max_image_bytes=limits.max_bytes,
+            max_image_pixels=limits.max_pixels,
             floor=settings.min_uncertain_threshold,
             exclusive=settings.exclusive_model_build,
         ),
@@ -92,7 +91,7 @@ def build(settings: Settings) -> Services:
         ),
         outbox,
         picks,
-        limits=ImageLimits(settings.max_image_mb * MIB, settings.max_image_megapixels * 1_000_000),
+        limits=limits,
     )
     services = Services(
         settings=settings,
@@ -135,8 +134,8 @@ def rest(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await services.versions.start()
         try:
+            await services.start()
             yield
         finally:
             await services.close()
@@ -156,7 +155,8 @@ def rest(services: Services) -> FastAPI:
 def guarded(app: FastAPI, services: Services) -> ASGIApp:
     """The routes with Socket.IO beside them, and access checked in front of everything."""
     with_sockets = socketio.ASGIApp(events.server(services), other_asgi_app=app, socketio_path=events.PATH)
-    return AccessMiddleware(with_sockets, services.access)
+    bounded = WholeBodies(with_sockets, f"/{events.PATH}", events.MAX_MESSAGE, services.budget)
+    return AccessMiddleware(bounded, services.access)
 
 
 def create_app(settings: Settings) -> ASGIApp:

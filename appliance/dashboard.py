@@ -52,14 +52,14 @@ class Dashboard:
         found += [
             Found(each.category_name, each.confidence, None) for each in detected.metadata.classification_detections
         ]
-        jpeg, width, height = await asyncio.to_thread(_preview, picture)
+        jpeg, width, height = await asyncio.to_thread(_preview, picture, self._services.image_limits)
         return Sight(jpeg, width, height, found, milliseconds)
 
 
-def _preview(picture: bytes) -> tuple[bytes, int, int]:
+def _preview(picture: bytes, limits: ImageLimits) -> tuple[bytes, int, int]:
     """A JPEG that a page can show, and the size of the original as displayed, pixels."""
-    header = images.read_header(picture, ImageLimits())
+    header = images.read_header(picture, limits)
     scale = min(1.0, LONGEST_SIDE / max(header.width, header.height))
     size = (max(1, round(header.width * scale)), max(1, round(header.height * scale)))
-    small = images.prepare(picture, *size, "stretch", ImageLimits()).pixels
+    small = images.prepare(picture, *size, "stretch", limits).pixels
     return images.encode_jpeg(small), header.width, header.height

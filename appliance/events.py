@@ -13,6 +13,8 @@ from typing import Any, cast
 
 import socketio
 from pydantic import ValidationError
+from socketio.base_server import engineio  # the very library that python-socketio uses
+from socketio.packet import Packet
 
 from appliance.access import Caller, SocketCallers, effective_autoupload
 from appliance.api.detect import checked_autoupload, split_tags
@@ -34,17 +36,45 @@ MAX_MESSAGE = 96 * 2**20
 MAX_BATCH = 500
 """Pictures in one `batch_detect`."""
 
+MAX_EVENT = 256 * 2**20
+"""Bytes of all pictures in one event."""
+
 BATCH_AT_ONCE = 4
 """Pictures of a batch that wait for the model at a time, so that a batch does not crowd out everybody else."""
 
 Handler = Callable[[Caller, Any], Awaitable[Any]]
 
 
+class BoundedPacket(Packet):  # type: ignore[misc]  # python-socketio has no types
+    """A packet that does not wait for more pictures than one event may have: an event is dispatched when all are there.
+
+    What breaks the bounds is a ValueError, as are all other packets that python-socketio does not understand.
+    """
+
+    def decode(self, encoded_packet: str) -> int:
+        """The text of a packet; returns how many binary messages are to follow."""
+        count: int = super().decode(encoded_packet)
+        if count > MAX_BATCH:
+            raise ValueError(f"{count} pictures in one event; {MAX_BATCH} are the most")
+        return count
+
+    def add_attachment(self, attachment: bytes) -> bool:
+        """One binary message; returns whether it was the last."""
+        if sum(len(each) for each in self.attachments) + len(attachment) > MAX_EVENT:
+            self.attachments.clear()
+            raise ValueError(f"the pictures of one event have more than {MAX_EVENT} bytes")
+        complete: bool = super().add_attachment(attachment)
+        return complete
+
+
 def server(services: Services) -> socketio.AsyncServer:
     """The Socket.IO server with all events, bound to the services."""
+    # Messages in one request of a polling client: a batch, and what goes with it. The library has no other place for it.
+    engineio.payload.Payload.max_decode_packets = MAX_BATCH + 16
     made = socketio.AsyncServer(
         async_mode="asgi",
         max_http_buffer_size=MAX_MESSAGE,
+        serializer=BoundedPacket,
         # Access is checked before a request gets here, and by the same rule for every kind of connection.
         cors_allowed_origins=[],
     )

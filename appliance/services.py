@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast, get_args
 
 from appliance.access import Access
-from appliance.api.bodies import Budget
+from appliance.api.bodies import MIB, Budget
 from appliance.detecting import Detecting
 from appliance.inference.supervisor import Supervisor
 from appliance.metrics import Metrics
@@ -18,11 +22,19 @@ from appliance.outbox.writer import AutomaticPicks
 from appliance.settings import Settings
 from appliance.versions.updater import Versions
 from models.errors import InvalidInput
+from models.files import refusal
+from models.images import ImageLimits
 from models.wire.node_status import AboutResponse, OutboxMode
 
 log = logging.getLogger(__name__)
 
-RELOADS_AT_ONCE = 1
+INCOMING = ".incoming-"
+"""How the names of folders begin that hold what is being received."""
+
+
+def image_limits(settings: Settings) -> ImageLimits:
+    """What pictures may have at most."""
+    return ImageLimits(settings.max_image_mb * MIB, settings.max_image_megapixels * 1_000_000)
 
 
 @dataclass
@@ -46,6 +58,11 @@ class Services:
         if serving is None:
             return self.versions.error or "No model is loaded"
         return serving.degraded or self.versions.error
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What pictures may have at most."""
+        return image_limits(self.settings)
 
     def about(self) -> AboutResponse:
         """`GET /about` and the event `about`: upstream's keys, and what this box adds."""
@@ -108,14 +125,32 @@ class Services:
         except Exception:  # nobody waits for the outcome; what served serves on
             log.exception("soft reload failed")
 
+    async def start(self) -> None:
+        """Bring a model into service."""
+        await asyncio.to_thread(self._sweep)
+        await self.versions.start()
+
+    @contextmanager
+    def incoming(self) -> Iterator[Path]:
+        """A folder for what is being received, on the disk where it will live; gone in the end, or at the next start.
+
+        Raises `StorageRefused` where the disk does not let it be made.
+        """
+        try:
+            folder = TemporaryDirectory(dir=self.settings.data_folder, prefix=INCOMING, ignore_cleanup_errors=True)
+        except OSError as error:
+            raise refusal(error, "receive anything") from error
+        with folder as name:
+            yield Path(name)
+
+    def _sweep(self) -> None:
+        for folder in self.settings.data_folder.glob(f"{INCOMING}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
     async def reset(self) -> bool:
         """Delete pictures, models and modes; for tests."""
         await asyncio.to_thread(self.outbox.clear)
-        models, _ = await self.versions.list()
-        for model in models:
-            if not model.read_only:
-                await asyncio.to_thread(shutil.rmtree, model.folder, True)
-        await self.versions.set_mode("follow_loop")
+        await self.versions.reset()
         return True
 
     async def close(self) -> None:

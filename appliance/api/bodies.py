@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
+import anyio
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
-from models.errors import InputTooLarge, InvalidInput, Overloaded
+from appliance.access import ASGIApp, Receive, Scope, Send
+from appliance.api.errors import response_to
+from models.errors import DetectorApplianceError, InputTooLarge, InvalidInput, Overloaded
 
 MIB = 2**20
 
@@ -23,6 +26,10 @@ MAX_TEXT = 4096
 MAX_FILES = 100
 
 
+PATIENCE = 30.0
+"""Seconds without a byte after which a request is given up: whoever sends nothing shall not hold memory for long."""
+
+
 class Budget:
     """How many bytes of request bodies may be in memory at once, over all requests."""
 
@@ -31,15 +38,38 @@ class Budget:
         self._taken = 0
 
     @contextmanager
-    def reserve(self, size: int) -> Iterator[None]:
-        """Take `size` bytes for as long as the block runs. Raises `Overloaded`; one request always fits."""
-        if self._taken and self._taken + size > self._max:
-            raise Overloaded(f"Pictures of {self._taken // MIB} MiB are under way already; try again soon")
-        self._taken += size
+    def reserve(self, size: int = 0) -> Iterator[Reservation]:
+        """Take `size` bytes, and more as they come, for as long as the block runs. Raises `Overloaded`."""
+        taken = Reservation(self)
         try:
-            yield
+            taken.grow(size)
+            yield taken
         finally:
-            self._taken -= size
+            self._taken -= taken.size
+
+    def check(self, size: int) -> None:
+        """Raises `Overloaded` if there is no room for `size` bytes now."""
+        Reservation(self).check(size)
+
+
+class Reservation:
+    """What one request has taken of the budget."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.size = 0
+        self._budget = budget
+
+    def check(self, size: int) -> None:
+        """Raises `Overloaded` if `size` bytes more do not fit beside what others have; one request always fits."""
+        others = self._budget._taken - self.size
+        if others and self._budget._taken + size > self._budget._max:
+            raise Overloaded(f"Pictures of {others // MIB} MiB are under way already; try again soon")
+
+    def grow(self, size: int) -> None:
+        """Take `size` bytes more. Raises `Overloaded`."""
+        self.check(size)
+        self.size += size
+        self._budget._taken += size
 
 
 class _InMemory(MultiPartParser):
@@ -49,22 +79,41 @@ class _InMemory(MultiPartParser):
 
 
 def declared_size(request: Request, limit: int) -> int:
-    """Bytes that the body will have at most. Raises `InputTooLarge`, before anything is read, if it says so itself."""
-    text = request.headers.get("content-length")
-    if text is None or not text.isdecimal():
-        return limit
-    if int(text) > limit:
-        raise InputTooLarge(f"The request has {int(text) // MIB} MiB; this box accepts {limit // MIB} MiB")
-    return int(text)
+    """Bytes that the body will have, 0 if it does not say. Raises `InputTooLarge`, before anything is read."""
+    text = request.headers.get("content-length", "")
+    if not (text.isascii() and text.isdecimal()):
+        return 0
+    size = int(text[:19])
+    if size > limit:
+        raise InputTooLarge(f"The request has {size // MIB} MiB; this box accepts {limit // MIB} MiB")
+    return size
 
 
-async def chunks(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
-    """The body, up to `limit` bytes. Raises `InputTooLarge` as soon as there are more."""
+async def chunks(
+    request: Request, limit: int, taken: Reservation | None = None, *, patience: float = PATIENCE
+) -> AsyncGenerator[bytes, None]:
+    """The body, up to `limit` bytes, which are reserved as they come.
+
+    Raises `InputTooLarge` as soon as there are more, `Overloaded` if others have too much in memory, `InvalidInput` if the
+    sender leaves before the end or sends nothing for `patience` seconds.
+    """
     size = 0
-    async for chunk in request.stream():
+    stream = request.stream()
+    while True:
+        try:
+            with anyio.fail_after(patience):
+                chunk = await anext(stream, None)
+        except TimeoutError as error:
+            raise InvalidInput(f"The request stopped: nothing of it came for {patience:g} s; send it anew") from error
+        except ClientDisconnect as error:
+            raise InvalidInput("The connection ended in the middle of the request") from error
+        if chunk is None:
+            return
         size += len(chunk)
         if size > limit:
             raise InputTooLarge(f"The request is longer than the {limit // MIB} MiB that this box accepts")
+        if taken is not None:
+            taken.grow(len(chunk))
         yield chunk
 
 
@@ -82,20 +131,18 @@ async def read_text(request: Request) -> str:
 async def files_of(request: Request, field: str, limit: int, budget: Budget) -> AsyncIterator[list[bytes]]:
     """The files of a multipart form in `field`; at least one. Their bytes count against the budget inside the block.
 
-    Raises `InvalidInput` where there is none, or no form at all.
+    Raises `InvalidInput` where there is none, or no form at all; else as `chunks`.
     """
-    content_type = request.headers.get("content-type", "")
     example = f"curl -F '{field}=@photo.jpg' …"
-    if not content_type.lower().startswith("multipart/form-data"):
-        raise InvalidInput(f"The picture has to come as a multipart form: {example}")
-    with budget.reserve(declared_size(request, limit)):
-        parser = _InMemory(
-            request.headers, chunks(request, limit), max_files=MAX_FILES, max_fields=MAX_FILES, max_part_size=MIB
-        )
+    check_is_form(request, example)
+    budget.check(declared_size(request, limit))
+    with budget.reserve() as taken:
+        body = chunks(request, limit, taken)
+        parser = _InMemory(request.headers, body, max_files=MAX_FILES, max_fields=MAX_FILES, max_part_size=MIB)
         try:
             form = await parser.parse()
-        except (MultiPartException, HTTPException, KeyError, ValueError) as error:
-            # KeyError: no boundary; ValueError: a boundary or a charset that cannot be one.
+        except (MultiPartException, KeyError, ValueError) as error:
+            # KeyError: no boundary; ValueError: a boundary that cannot be one.
             raise InvalidInput(f"The multipart form cannot be read ({error}): {example}") from error
         try:
             found = [part for part in form.getlist(field) if isinstance(part, UploadFile)]
@@ -105,3 +152,51 @@ async def files_of(request: Request, field: str, limit: int, budget: Budget) -> 
             yield [part.file.read() for part in found]
         finally:
             await form.close()
+
+
+def check_is_form(request: Request, example: str) -> None:
+    """Raises `InvalidInput` unless the body claims to be a multipart form."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise InvalidInput(f"The file has to come as a multipart form: {example}")
+
+
+class WholeBodies:
+    """Reads the body of each POST below `path` before `app` sees the request: bounded, counted, in one piece.
+
+    Engine.IO, whose polling clients send their messages that way, reads bodies of any length, and copies all it has with
+    each piece that comes: minutes for a large picture.
+    """
+
+    def __init__(self, app: ASGIApp, path: str, limit: int, budget: Budget) -> None:
+        self._app = app
+        self._path = path
+        self._limit = limit
+        self._budget = budget
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith(self._path):
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        try:
+            self._budget.check(declared_size(request, self._limit))
+            with self._budget.reserve() as taken:
+                body = b"".join([chunk async for chunk in chunks(request, self._limit, taken)])
+                length = (b"content-length", str(len(body)).encode())
+                scope["headers"] = [*(each for each in scope["headers"] if each[0] != length[0]), length]
+                await self._app(scope, _Once(body, receive), send)
+        except DetectorApplianceError as error:
+            await response_to(error)(scope, receive, send)
+
+
+class _Once:
+    """Hands out a body that was read already, then what comes after it."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._message: MutableMapping[str, Any] | None = {"type": "http.request", "body": body, "more_body": False}
+        self._receive = receive
+
+    async def __call__(self) -> MutableMapping[str, Any]:
+        message, self._message = self._message, None
+        return message or await self._receive()

@@ -17,8 +17,8 @@ from typing import Protocol
 from appliance.versions import state as state_file
 from appliance.versions.plan import Mode, Scope, at_start, parse_mode, resolve
 from appliance.versions.state import ModelReference, RememberedFailure, VersionState
-from models.bundle import Bundle
-from models.errors import BundleError, DetectorApplianceError, ModelFailed, StorageRefused
+from models.bundle import Bundle, open_bundle
+from models.errors import BundleError, DetectorApplianceError, ModelFailed, StorageRefused, UnknownVersion
 from models.files import FileSystem
 from models.store import ModelStore, StoredModel
 from models.wire.node_status import ModelVersionResponse, OperationMode
@@ -63,7 +63,7 @@ class Versions:
         self._unfit: tuple[Bundle, str] | None = None
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
-        self._saving = asyncio.Lock()
+        self._changing = asyncio.Lock()
 
     # ------------------------------------------------------------------ what is
 
@@ -110,8 +110,9 @@ class Versions:
         if self._default_mode is not None:
             mode = parse_mode(self._default_mode)
             self._state = self._state.in_mode(mode.control, mode.version)
-        for model in at_start(self._state, await asyncio.to_thread(self._store.list), self.scope):
+        for model in await asyncio.to_thread(self._candidates):
             if await self._serve(model):
+                self._target = model if self._is_chosen(model) else None
                 break
         else:
             log.error("no model on this box works; add one with: appliance models add ZIP")
@@ -135,10 +136,11 @@ class Versions:
         await self._choose(mode, target)
 
     async def _choose(self, mode: Mode, target: StoredModel | None) -> None:
-        state = self._state.in_mode(mode.control, mode.version)
-        if target is not None:
-            state = state.forgetting(target.id)  # a person says so: try it again
-        await self._save(state)
+        def chosen(state: VersionState) -> VersionState:
+            state = state.in_mode(mode.control, mode.version)
+            return state if target is None else state.forgetting(target.id)  # a person says so: try it again
+
+        await self._change(chosen)
         self._target, self._error = target, None
         self._wake.set()
 
@@ -170,6 +172,18 @@ class Versions:
         await asyncio.to_thread(self._store.remove, model)
         return model
 
+    async def reset(self) -> None:
+        """Forget modes and failures and remove every model, but for those that ship with the box; for tests."""
+        models = await asyncio.to_thread(self._store.list)
+        await self._choose(Mode("follow_loop"), None)
+        for model in models:
+            if model.read_only and (self._is_current(model) or await self._serve(model)):
+                break
+        await self._change(lambda state: VersionState(current=state.current))
+        for model in models:
+            if not model.read_only:
+                await asyncio.to_thread(self._store.remove, model)
+
     def unfit(self, bundle: Bundle, reason: str) -> None:
         """The supervisor says that this model kills its worker again and again: go back to the last good one."""
         log.error("model %s is unfit: %s", bundle.model.version, reason)
@@ -182,33 +196,58 @@ class Versions:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self._unfit is not None:
-                await self._go_back(*self._unfit)
-                self._unfit = None
-            target = self._target
-            if target is None or self._is_current(target) or self.operation_mode != "idle" or self._paused:
-                continue
-            if not await self._serve(target) and self._target is target:
-                self._target = None  # what serves goes on serving; the reason is in `error`
+            try:
+                await self._carry_out()
+            except Exception as error:  # what serves serves on, and the next wish may be fulfilled
+                log.exception("changing the model failed")
+                self._target = None
+                self._error = f"Changing the model failed unforeseen ({type(error).__name__}); the log tells more"
+
+    async def _carry_out(self) -> None:
+        unfit, self._unfit = self._unfit, None
+        if unfit is not None:
+            await self._go_back(*unfit)
+        target = self._target
+        if target is None or self._is_current(target) or self.operation_mode != "idle" or self._paused:
+            return
+        if not await self._serve(target) and self._target is target:
+            self._target = None  # what serves goes on serving; the reason is in `error`
 
     async def _go_back(self, bundle: Bundle, reason: str) -> None:
-        self._error = f"Model {bundle.model.version} is unfit. {reason}"
         failure = await asyncio.to_thread(self._failure, bundle, reason)
-        await self._save(self._state.remembering(failure))
-        others = [
-            model
-            for model in at_start(self._state, await asyncio.to_thread(self._store.list), self.scope)
-            if model.identity != bundle.identity
-        ]
+        await self._note(lambda state: state.remembering(failure))
+        current = self._state.current
+        if current is None or bundle.identity != _identity(current):
+            return  # another model has taken over meanwhile
+        unfit = f"Model {bundle.model.version} is unfit"
+        self._error = f"{unfit}. {reason}"
+        others = [model for model in await asyncio.to_thread(self._candidates) if model.identity != bundle.identity]
         good = self._state.last_good
         others.sort(key=lambda model: good is None or model.identity != _identity(good))
         for model in others:
-            if await self._serve(model):
+            if await self._serve(model, in_place_of_unfit=True):
                 self._target = None
-                self._error = f"Model {bundle.model.version} is unfit, model {model.version} serves again. {reason}"
+                self._error = f"{unfit}, model {model.version} serves again. {reason}"
                 return
+        self._error = f"{unfit}, and no other model on this box works. {reason}"
 
-    async def _serve(self, model: StoredModel) -> bool:
+    def _candidates(self) -> Sequence[StoredModel]:
+        """What to try to serve when nobody asks for a certain one, in order. What failed before comes last: it is tried
+        only if nothing else works. Blocks.
+        """
+        models = at_start(self._state, self._store.list(), self.scope)
+        return sorted(models, key=self._failed_before) if self._state.failures else models
+
+    def _failed_before(self, model: StoredModel) -> bool:
+        try:
+            bundle = open_bundle(model.folder, verify_hashes=False)
+            version = self._appliance_version
+            known = self._state.failure(bundle.model_id, bundle.identity.format, bundle.fingerprint, version)
+        except BundleError:
+            return False
+        return known is not None
+
+    async def _serve(self, model: StoredModel, *, in_place_of_unfit: bool = False) -> bool:
         """Bring a model into service. False, with the reason in `error`, if it does not come to that."""
         reference = ModelReference(
             organization=model.organization, project=model.project, format=model.format, version=model.version
@@ -219,19 +258,31 @@ class Versions:
         except (BundleError, ModelFailed) as error:
             self._error = f"Model {model.version} could not be brought into service: {error}"
             log.error(self._error)
-            await self._save(self._state.remembering(self._failure_of(model, str(error))))
+            failure = await asyncio.to_thread(self._failure_of, model, str(error))
+            await self._note(lambda state: state.remembering(failure))
             return False
         except DetectorApplianceError as error:
             self._error = str(error)
             return False
+
+        def served(state: VersionState) -> VersionState:
+            replaced = None if state.current == reference or in_place_of_unfit else state.current
+            good = reference if in_place_of_unfit else replaced or state.last_good
+            return state.forgetting(model.id).model_copy(update={"current": reference, "last_good": good})
+
         self._error = None
-        good = self._state.current if self._state.current not in (None, reference) else self._state.last_good
-        await self._save(self._state.model_copy(update={"current": reference, "last_good": good}))
+        await self._note(served)
         return True
 
     def _is_current(self, model: StoredModel) -> bool:
         current = self._state.current
         return current is not None and model.identity == _identity(current)
+
+    def _is_chosen(self, model: StoredModel) -> bool:
+        try:
+            return self._state.chosen is not None and resolve(self._state.chosen, [model], self.scope) == model
+        except UnknownVersion:
+            return False
 
     def _failure(self, bundle: Bundle, reason: str) -> RememberedFailure:
         return RememberedFailure(
@@ -245,7 +296,7 @@ class Versions:
 
     def _failure_of(self, model: StoredModel, reason: str) -> RememberedFailure:
         try:
-            return self._failure(self._store.open(model), reason)
+            return self._failure(open_bundle(model.folder, verify_hashes=False), reason)
         except BundleError:
             return RememberedFailure(
                 model_id=model.id,
@@ -256,11 +307,23 @@ class Versions:
                 when=self._now(),
             )
 
-    async def _save(self, new: VersionState) -> None:
-        """Raises `StorageRefused` where a wish cannot be written down; the old state then stands."""
-        async with self._saving:
+    async def _change(self, change: Callable[[VersionState], VersionState]) -> None:
+        """Write down what `change` makes of the state; one change at a time, each made of what the one before left.
+
+        Raises `StorageRefused` where it cannot be written down; the old state then stands.
+        """
+        async with self._changing:
+            new = change(self._state)
             await asyncio.to_thread(state_file.save, self._path, new, self._files)
             self._state = new
+
+    async def _note(self, change: Callable[[VersionState], VersionState]) -> None:
+        """As `_change`, for what has happened already: it counts even if it cannot be written down."""
+        try:
+            await self._change(change)
+        except StorageRefused as error:
+            log.error("what happened to the models is known until the next start only: %s", error)
+            self._state = change(self._state)
 
 
 def _identity(reference: ModelReference) -> tuple[str, str, str, str]:

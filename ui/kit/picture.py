@@ -9,8 +9,8 @@ from html import escape
 
 from nicegui import ui
 
-Label = tuple[str, tuple[float, float, float, float]]
-"""Text, and left, top, width, height in pixels."""
+Label = tuple[str, str, tuple[float, float, float, float]]
+"""Name, which decides the colour, the text beside the box, and left, top, width, height in pixels."""
 
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000")
 
@@ -25,13 +25,14 @@ def overlay(labels: Iterable[Label], width: int, height: int) -> str:
     line = max(width, height) / 320
     size = max(width, height) / 36
     parts = []
-    for text, (left, top, box_width, box_height) in labels:
-        colour = colour_of(text.split(" ")[0])
+    for name, text, (left, top, box_width, box_height) in labels:
+        colour = colour_of(name)
         text_top = max(top - size * 1.3, 0)
+        text_width = len(text) * size * 0.62 + size * 0.3
         parts.append(
             f'<rect x="{left}" y="{top}" width="{box_width}" height="{box_height}" fill="none" stroke="{colour}" '
             f'stroke-width="{line}"/>'
-            f'<rect x="{left}" y="{text_top}" width="{len(text) * size * 0.62 + size * 0.3}" height="{size * 1.3}" fill="{colour}"/>'
+            f'<rect x="{left}" y="{text_top}" width="{text_width}" height="{size * 1.3}" fill="{colour}"/>'
             f'<text x="{left + size * 0.2}" y="{text_top + size}" font-size="{size}" font-family="monospace" '
             f'fill="white">{escape(text)}</text>'
         )
@@ -42,4 +43,5 @@ def picture_with_boxes(jpeg: bytes, width: int, height: int, labels: Iterable[La
     """Show a JPEG; `width` and `height` are the pixels that the boxes refer to."""
     source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
     shown = ui.interactive_image(source, content=overlay(labels, width, height), size=(width, height))
-    shown.classes("w-full rounded").props(f'role="img" aria-label="{escape(description, quote=True)}"')
+    shown.classes("w-full rounded").props("role=img")
+    shown.props["aria-label"] = description  # not through text that is parsed: the names in it are the model's

@@ -57,7 +57,9 @@ def build(box: Box) -> None:
 
 def _show(sight: Sight) -> None:
     words = [f"{found.name} {found.confidence:.0%}" for found in sight.found]
-    labels = [(word, found.box) for word, found in zip(words, sight.found, strict=True) if found.box is not None]
+    labels = [
+        (found.name, word, found.box) for word, found in zip(words, sight.found, strict=True) if found.box is not None
+    ]
     summary = ", ".join(words) or "nothing that the model knows"
     picture_with_boxes(sight.jpeg, sight.width, sight.height, labels, f"Picture with {summary}")
     ui.label(f"Found in {sight.milliseconds:.0f} ms: {summary}").props('role="status"')

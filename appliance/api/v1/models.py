@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
 
-from appliance.api.bodies import MIB, chunks, declared_size
+from appliance.api.bodies import MIB, check_is_form, chunks, declared_size
+from appliance.outbox.room import MEGABYTE
 from appliance.services import Services
 from appliance.versions.updater import failures_in_words
-from models.errors import InvalidInput
+from models.errors import InvalidInput, NoRoom
+from models.files import FILE_SYSTEM, refusal
 from models.store import StoredModel
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 MAX_ZIP = 512 * MIB
 """Bytes of a model that is sent to the box; what it may unpack to is bounded on its own."""
+
+EXAMPLE = "curl -F 'file=@model.zip' …"
 
 FORM = {
     "requestBody": {
@@ -110,9 +115,9 @@ def router(services: Services) -> APIRouter:
         curl -F 'file=@model.zip' http://localhost:8004/api/v1/models
         """
         declared_size(request, MAX_ZIP)
-        with tempfile.TemporaryDirectory(dir=services.settings.data_folder, prefix=".incoming-") as folder:
-            path = Path(folder) / "model.zip"
-            await _receive(request, path)
+        with services.incoming() as folder:
+            path = folder / "model.zip"
+            await _receive(request, path, services.settings.min_free_disk_mb * MEGABYTE)
             return item(await services.versions.add(path))
 
     @made.delete(
@@ -135,25 +140,84 @@ def router(services: Services) -> APIRouter:
     return made
 
 
-async def _receive(request: Request, path: Path) -> None:
-    """The form's file, streamed to disk beside where it will live."""
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise InvalidInput("The model has to come as a multipart form: curl -F 'file=@model.zip' …")
-    parser = MultiPartParser(request.headers, chunks(request, MAX_ZIP), max_files=1, max_fields=10)
+async def _receive(request: Request, path: Path, free_space_floor: int) -> None:
+    """The form's file, straight to the disk on which it will live: /tmp may be small, or memory."""
+    check_is_form(request, EXAMPLE)
+    _, options = parse_options_header(request.headers["content-type"])
+    part = _FilePart()
+    target = await asyncio.to_thread(path.open, "wb")
     try:
-        form = await parser.parse()
-    except (MultiPartException, HTTPException, KeyError, ValueError) as error:
-        raise InvalidInput(f"The multipart form cannot be read ({error})") from error
-    try:
-        part = form.get("file")
-        if not isinstance(part, UploadFile):
-            raise InvalidInput("The form has no file in the field 'file': curl -F 'file=@model.zip' …")
-        await asyncio.to_thread(_copy, part, path)
+        parser = MultipartParser(options.get(b"boundary", b""), part.callbacks())
+        async for chunk in chunks(request, MAX_ZIP):
+            parser.write(chunk)
+            if data := part.taken():
+                await asyncio.to_thread(_write, target, data, path.parent, free_space_floor)
+    except FormParserError as error:
+        raise InvalidInput(f"The multipart form cannot be read ({error}): {EXAMPLE}") from error
+    except OSError as error:
+        raise refusal(error, "store the model") from error
     finally:
-        await form.close()
+        await asyncio.to_thread(target.close)
+    if part.files != 1 or not part.complete:
+        raise InvalidInput(f"The form should have one whole file in the field 'file': {EXAMPLE}")
 
 
-def _copy(part: UploadFile, path: Path) -> None:
-    with path.open("wb") as target:
-        while chunk := part.file.read(MIB):
-            target.write(chunk)
+def _write(target: BinaryIO, data: bytes, folder: Path, free_space_floor: int) -> None:
+    if FILE_SYSTEM.free_bytes(folder) - len(data) < free_space_floor:
+        raise NoRoom("The disk is nearly full: remove models or pictures that are not needed")
+    target.write(data)
+
+
+class _FilePart:
+    """Collects what belongs to the file in the field `file`, as python-multipart finds it."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        self.complete = False
+        self._ours = False
+        self._header, self._value, self._disposition = b"", b"", b""
+        self._data = bytearray()
+
+    def callbacks(self) -> MultipartCallbacks:
+        """For the parser."""
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._on_header_field,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_headers_finished": self._on_headers_finished,
+            "on_part_data": self._on_data,
+            "on_part_end": self._end,
+        }
+
+    def taken(self) -> bytes:
+        """What has come of the file since the last call."""
+        data = bytes(self._data)
+        self._data.clear()
+        return data
+
+    def _begin(self) -> None:
+        self._disposition = b""
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._header, self._value = b"", b""
+
+    def _on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        self._ours = options.get(b"name") == b"file" and b"filename" in options and self.files == 0
+        self.files += options.get(b"name") == b"file"
+
+    def _on_data(self, data: bytes, start: int, end: int) -> None:
+        if self._ours:
+            self._data += data[start:end]
+
+    def _end(self) -> None:
+        self.complete = self.complete or self._ours

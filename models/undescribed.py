@@ -1,4 +1,4 @@
-"""Bundles without an `inference` block: what can be recognised of their only weight file."""
+"""What a bundle is for, also where it has no `inference` block: what can be recognised of its only weight file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ from models.errors import BundleError
 from models.heads.recognise import Recognised, recognise
 from models.runtimes.base import Choice, TensorSpec
 
-RUNTIME_OF_SUFFIX = {".tflite": "litert", ".onnx": "onnx"}
-
+_RUNTIME_OF_SUFFIX = {".tflite": "litert", ".onnx": "onnx"}
 _DTYPES = get_args(InputSpec.model_fields["dtype"].annotation)
+
+
+def carried(bundle: Bundle) -> list[tuple[str, str]]:
+    """Runtime and accelerator (as `WeightsSpec` has them) of each weight file, told without loading any."""
+    if bundle.model.inference is None:
+        return [(_RUNTIME_OF_SUFFIX[file.suffix], "any") for file in bundle.weight_files]
+    return [(weights.runtime, weights.accelerator) for weights in bundle.model.inference.weights]
 
 
 def inference_of(bundle: Bundle, cache: Path) -> InferenceSpec:
@@ -27,7 +33,7 @@ def inference_of(bundle: Bundle, cache: Path) -> InferenceSpec:
     if bundle.model.inference is not None:
         return bundle.model.inference
     file = bundle.weight_files[0]
-    runtime = runtimes.runtime(RUNTIME_OF_SUFFIX[file.suffix])
+    runtime = runtimes.runtime(_RUNTIME_OF_SUFFIX[file.suffix])
     try:
         guess = WeightsSpec(runtime=runtime.name, file=file.name, accelerator="cpu", input=InputSpec(width=1, height=1))
     except ValidationError as error:

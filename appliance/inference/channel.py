@@ -10,9 +10,14 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import select
+import signal
 import socket
+import threading
 from collections.abc import Mapping
 from typing import Any
+
+from models.errors import Overloaded
 
 MAX_HEADER = 64 * 1024
 """Bytes. A longer header (very many detections) goes into a memory file, too."""
@@ -28,7 +33,10 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def send(channel: socket.socket, header: Mapping[str, Any], payload: Payload | None = None) -> None:
-    """Send one message. Raises OSError if the other end is gone or (BlockingIOError) does not read any more."""
+    """Send one message. Raises OSError if the other end is gone or (BlockingIOError) does not read any more.
+
+    Raises `Overloaded` where there is no memory (or no file descriptor) for the picture; then nothing was sent.
+    """
     encoded = json.dumps(header, separators=(",", ":")).encode()
     kind = _INLINE
     if len(encoded) > MAX_HEADER:
@@ -37,7 +45,12 @@ def send(channel: socket.socket, header: Mapping[str, Any], payload: Payload | N
     if payload is None:
         channel.send(kind + encoded)
         return
-    file = _memory_file(payload)
+    try:
+        file = _memory_file(payload)
+    except OSError as error:
+        raise Overloaded(
+            f"The box has no room in memory for this picture ({error.strerror}); try again soon"
+        ) from error
     try:
         socket.send_fds(channel, [kind + encoded], [file])
     finally:
@@ -45,7 +58,10 @@ def send(channel: socket.socket, header: Mapping[str, Any], payload: Payload | N
 
 
 def receive(channel: socket.socket) -> tuple[dict[str, Any], memoryview | None] | None:
-    """The next message with its picture, mapped read-only; None when the other end is gone."""
+    """The next message with its picture, mapped read-only; None when the other end is gone.
+
+    Raises BlockingIOError where the channel does not block and nothing has come.
+    """
     message, files, _, _ = socket.recv_fds(channel, MAX_HEADER + 1, 1)
     if not message:
         return None
@@ -54,6 +70,32 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], memoryview | None] 
         assert payload is not None
         return json.loads(bytes(payload)), None
     return json.loads(message[1:]), payload
+
+
+def in_child(arguments: list[str]) -> socket.socket:
+    """The end of a child process that was started with the number of its file descriptor.
+
+    From now on the child ends when the server does (or hangs up), and not otherwise: Ctrl-C in a terminal and a service
+    manager's SIGTERM reach it too, but the server decides.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    channel = socket.socket(fileno=int(arguments[0]))
+    channel.set_inheritable(False)
+    _exit_on_hangup(channel)
+    return channel
+
+
+def _exit_on_hangup(channel: socket.socket) -> None:
+    """Even from within a library that loads a model for minutes."""
+
+    def wait() -> None:
+        hangup = select.poll()
+        hangup.register(channel, 0)  # that is always told
+        hangup.poll()
+        os._exit(0)
+
+    threading.Thread(target=wait, name="ends with the server", daemon=True).start()
 
 
 def _memory_file(payload: Payload) -> int:

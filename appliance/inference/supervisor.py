@@ -1,135 +1,48 @@
-"""Keeps one inference worker serving: bounds the queue, replaces what dies or hangs, swaps models, falls back.
+"""Keeps one inference worker serving: replaces what dies or hangs, swaps models, falls back and returns.
 
-Requests wait here, not in the worker, so that a worker that dies takes at most a handful of pictures with it, and each of
-those is tried once more on its successor.
+Pictures wait in the server, not in the worker, so that a worker that dies takes at most a handful of them with it, and
+each of those is tried once more on its successor (`appliance.inference.dispatching`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from appliance.inference.channel import Payload
-from appliance.inference.choosing import Ways
-from appliance.inference.process import WorkerProcess, error_of
-from appliance.inference.worker import WorkerOrder
+from appliance.inference.dispatching import Dispatcher, Worker
+from appliance.inference.launching import Launch, Launcher
+from appliance.inference.planning import Chooses, make_plan
+from appliance.inference.process import WorkerProcess
+from appliance.inference.serving import Counters, InferenceLimits, Serving, pause_before, pause_before_looking
+from appliance.inference.waiting import Picture, Request, Seen, WaitingRoom
 from models import runtimes
 from models.bundle import Bundle
+from models.detector import mapped
 from models.errors import (
-    BundleError,
+    DetectionUnavailable,
     DetectorApplianceError,
     ModelFailed,
     ModelUpdating,
     NoModel,
-    OutputsImplausible,
     Overloaded,
     WorkerLost,
 )
 from models.runtimes.base import Choice
 
+__all__ = ["Counters", "InferenceLimits", "Picture", "Seen", "Serving", "Supervisor"]
+
 log = logging.getLogger(__name__)
-
-LANES = 2
-"""Pictures under way in a worker: one is decoded while the other is inferred."""
-
-AHEAD = 1
-"""Pictures sent beyond that, so that a free lane never waits for the server."""
 
 PROVEN = 20
 """A worker that gave so many answers was not killed by its model as such; deaths before it are forgiven."""
 
 UNFIT = 5
-"""Deaths in a row, none of them forgiven, after which the model is called unfit."""
-
-LOOK_AGAIN = 10.0
-"""Seconds between two looks for a lost accelerator."""
-
-
-@dataclass(frozen=True)
-class InferenceLimits:
-    """What the supervisor is held to. Seconds, bytes, pixels; `floor` is the lowest confidence anybody wants to see."""
-
-    queue_depth: int = 32
-    inference_deadline: float = 10.0
-    load_deadline: float = 120.0
-    max_image_bytes: int = 64 * 2**20
-    max_image_pixels: int = 100_000_000
-    floor: float = 0.3
-    exclusive: bool = False
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What is to be looked at: an encoded picture, or with `raw` (`dtype`, `shape`) the bytes of an array."""
-
-    payload: Payload
-    raw: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A worker's answer: detections in wire form, picture size in pixels, `timings` in milliseconds."""
-
-    detections: dict[str, Any]
-    width: int
-    height: int
-    timings: dict[str, float]
-
-
-@dataclass
-class Counters:
-    """What happened since the start."""
-
-    restarts: int = 0
-    hangs: int = 0
-    retries: int = 0
-    refused_full: int = 0
-    refused_old: int = 0
-    swaps: int = 0
-
-
-class Chooses(Protocol):
-    """What picks the way to run a model; see `appliance.inference.choosing.Chooser`."""
-
-    wanted: str
-
-    async def choose(self, bundle: Bundle) -> Ways: ...
-
-
-Launch = Callable[[WorkerOrder, float], Awaitable[WorkerProcess]]
-
-
-@dataclass
-class Serving:
-    """A model in service (or about to be): how it can be run, and how it fares."""
-
-    bundle: Bundle
-    ways: Ways
-    choice: Choice
-    degraded: str | None = None
-    deaths: int = 0
-    answers: int = 0
-
-
-@dataclass(order=True)
-class _Request:
-    number: int
-    picture: Picture = field(compare=False)
-    max_wait: float = field(compare=False)
-    entered: float = field(compare=False)
-    answer: asyncio.Future[Seen] = field(compare=False)
-    tries: int = field(compare=False, default=0)
-    expiry: asyncio.TimerHandle | None = field(compare=False, default=None)
-    waited: float = field(compare=False, default=0.0)
+"""Deaths and failed starts in a row, none of them forgiven, after which the model is called unfit."""
 
 
 class Supervisor:
@@ -143,20 +56,20 @@ class Supervisor:
         *,
         launch: Launch = WorkerProcess.launch,
     ) -> None:
-        self.counters = Counters()
         self.limits = limits
-        self._chooser = chooser
-        self._cache = cache
-        self._launch_worker = launch
         self.on_unfit: Callable[[Bundle, str], None] | None = None
+        self._chooser = chooser
+        self._launcher = Launcher(cache, limits, launch)
+        self._room = WaitingRoom(limits.queue_depth, self._too_late)
+        self._dispatcher = Dispatcher(self._room, limits.inference_deadline, self._note_answer)
         self._serving: Serving | None = None
-        self._worker: WorkerProcess | None = None
         self._updating_to: str | None = None
         self._switching = asyncio.Lock()
-        self._waiting: deque[_Request] = deque()
-        self._numbers = itertools.count()
-        self._watchdog: asyncio.TimerHandle | None = None
+        self._replacing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._retiring: dict[Worker, asyncio.Task[None]] = {}
+        self._restarts = 0
+        self._swaps = 0
         self._closed = False
 
     # ------------------------------------------------------------------ what is
@@ -167,19 +80,31 @@ class Supervisor:
         return self._serving
 
     @property
-    def worker(self) -> WorkerProcess | None:
+    def worker(self) -> Worker | None:
         """The worker that answers now."""
-        return self._worker
+        return self._dispatcher.worker
 
     @property
     def updating_to(self) -> str | None:
         """The version for which the old model had to be freed, while nothing serves."""
-        return self._updating_to if self._worker is None else None
+        return self._updating_to if self.worker is None else None
 
     @property
     def queue_length(self) -> int:
         """Pictures that wait for the worker."""
-        return len(self._waiting)
+        return len(self._room)
+
+    @property
+    def counters(self) -> Counters:
+        """What happened since the start."""
+        return Counters(
+            restarts=self._restarts,
+            hangs=self._dispatcher.hangs,
+            retries=self._dispatcher.retries,
+            refused_full=self._room.refused_full,
+            refused_old=self._room.refused_old,
+            swaps=self._swaps,
+        )
 
     # ------------------------------------------------------------------ detecting
 
@@ -188,211 +113,143 @@ class Supervisor:
 
         Raises `DetectionUnavailable` in its kinds, `InvalidInput`, or `ModelFailed`.
         """
-        if self._worker is None:
-            self._check_that_a_worker_will_come()
-        if len(self._waiting) >= self.limits.queue_depth:
-            self.counters.refused_full += 1
-            raise Overloaded(
-                f"{len(self._waiting)} pictures are waiting already; send fewer at a time or try again soon"
-            )
-        loop = asyncio.get_running_loop()
-        request = _Request(next(self._numbers), picture, max_wait, time.perf_counter(), loop.create_future())
-        request.expiry = loop.call_later(max_wait, self._expire, request)
-        self._waiting.append(request)
-        self._dispatch()
-        try:
-            return await request.answer
-        finally:
-            request.expiry.cancel()
-
-    def _check_that_a_worker_will_come(self) -> None:
-        if self._updating_to is not None:
-            raise ModelUpdating(f"updating model to version {self._updating_to}", retry_after=5.0)
-        if self._serving is None or self._closed:
+        if self._closed:
+            raise NoModel("The appliance is shutting down")
+        if self.updating_to is not None:
+            raise self._updating()
+        if self._serving is None:
             raise NoModel("No model is loaded. Choose one on the dashboard or with: appliance models use VERSION", 10.0)
+        return await self._dispatcher.detect(picture, max_wait)
 
-    def _expire(self, request: _Request) -> None:
-        if request.answer.done():
-            return
-        with suppress(ValueError):
-            self._waiting.remove(request)
-        self.counters.refused_old += 1
-        request.answer.set_exception(
-            Overloaded(
-                f"The picture waited {request.max_wait:g} s without its turn coming; send fewer, or a smaller model is due"
+    def _updating(self) -> ModelUpdating:
+        return ModelUpdating(f"updating model to version {self._updating_to}", retry_after=5.0)
+
+    def _too_late(self, request: Request) -> DetectionUnavailable:
+        if self.updating_to is not None:
+            return self._updating()
+        if self.worker is None:
+            return WorkerLost(
+                f"The model's process died, and no other one was there within {request.max_wait:g} s", 5.0
             )
+        return Overloaded(
+            f"The picture waited {request.max_wait:g} s without its turn coming; send fewer, or a smaller model is due"
         )
 
-    def _dispatch(self) -> None:
-        worker = self._worker
-        while worker is not None and self._waiting and worker.busy < LANES + AHEAD:
-            request = self._waiting.popleft()
-            if request.answer.done():  # whoever asked has gone away
-                continue
-            assert request.expiry is not None
-            request.expiry.cancel()
-            request.waited = 1e3 * (time.perf_counter() - request.entered)
-            header = {} if request.picture.raw is None else {"raw": dict(request.picture.raw)}
-            if worker.busy == 0:
-                self._watch(worker)
-            sent = worker.ask(header, request.picture.payload)
-            sent.add_done_callback(partial(self._answered, request, worker))
-
-    def _answered(self, request: _Request, worker: WorkerProcess, future: asyncio.Future[dict[str, Any]]) -> None:
-        if future.cancelled():
+    def _note_answer(self, worker: Worker) -> None:
+        serving = self._serving
+        if serving is None or worker is not self.worker:
             return
-        lost = future.exception()
-        if lost is None:
-            self._watch(worker)
-            answer = future.result()
-            if "failed" not in answer:
-                self._note_answer(worker)
-                timings = dict(answer["timings"])
-                timings["wait"] += request.waited
-                _settle(request, Seen(answer["detections"], answer["width"], answer["height"], timings))
-                self._dispatch()
-                return
-            error: BaseException = error_of(answer)
-            if not isinstance(error, ModelFailed) or isinstance(error, OutputsImplausible):
-                self._note_answer(worker)
-                _settle(request, error)
-                self._dispatch()
-                return
-            # The runtime itself failed (an accelerator was pulled out, memory ran out): a fresh worker may do better.
-            log.warning("the model failed on a picture, its worker is replaced: %s", error)
-            worker.kill()
-            lost = error
-        if request.tries == 0 and not self._closed and not request.answer.done():
-            request.tries = 1
-            self.counters.retries += 1
-            request.expiry = asyncio.get_running_loop().call_later(request.max_wait, self._expire, request)
-            self._waiting = deque(sorted([request, *self._waiting]))
-            self._dispatch()
-        else:
-            _settle(
-                request,
-                lost
-                if isinstance(lost, ModelFailed)
-                else WorkerLost("The inference worker died on this picture, and so did the one that took over"),
-            )
+        serving.answers += 1
+        if serving.answers == PROVEN:
+            serving.deaths, serving.failed_starts, serving.unfit = 0, 0, False
+            if serving.shortfall is None:
+                serving.falls = 0
 
-    def _note_answer(self, worker: WorkerProcess) -> None:
-        if self._serving is not None and worker is self._worker:
-            self._serving.answers += 1
-            if self._serving.answers == PROVEN:
-                self._serving.deaths = 0
+    # ------------------------------------------------------------------ a worker that dies
 
-    # ------------------------------------------------------------------ a worker that hangs or dies
-
-    def _watch(self, worker: WorkerProcess) -> None:
-        """Start counting anew: a worker that has something to do answers within the deadline or is killed."""
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-        loop = asyncio.get_running_loop()
-        self._watchdog = loop.call_later(self.limits.inference_deadline, self._kill_if_hanging, worker)
-
-    def _kill_if_hanging(self, worker: WorkerProcess) -> None:
-        if worker.busy and not worker.gone.done():
-            log.error(
-                "worker %d has answered nothing for %g s, it is killed", worker.pid, self.limits.inference_deadline
-            )
-            self.counters.hangs += 1
-            worker.kill()
-
-    def _worker_gone(self, worker: WorkerProcess, _how: asyncio.Future[str]) -> None:
-        if worker is not self._worker or self._closed:
+    def _worker_gone(self, worker: Worker, _how: asyncio.Future[str]) -> None:
+        if worker is not self.worker or self._closed:
             return
-        log.error("inference worker %d died. %s", worker.pid, worker.why_it_died())
-        self._worker = None
-        self.counters.restarts += 1
         assert self._serving is not None
+        log.error("inference worker %d died. %s", worker.pid, worker.why_it_died())
+        self._dispatcher.work_with(None)
+        self._restarts += 1
         self._serving.deaths += 1
-        self._serving.answers = 0
-        self._start(self._replace(self._serving, worker.why_it_died()))
+        self._replace(self._serving, f"Its worker ({self._serving.choice}) died. {worker.why_it_died()}")
 
-    async def _replace(self, serving: Serving, why: str) -> None:
-        if serving.deaths == UNFIT and self.on_unfit is not None:
-            self.on_unfit(serving.bundle, f"Its worker died {serving.deaths} times in a row. {why}")
-        failures = 0
-        while self._serving is serving and self._worker is None and not self._closed:
-            await asyncio.sleep(pause_before(serving.deaths + failures))
+    def _replace(self, serving: Serving, why: str) -> None:
+        if self._replacing is None or self._replacing.done():
+            self._replacing = self._start(self._keep_replacing(serving, why))
+
+    def _stop_replacing(self) -> asyncio.Task[None] | None:
+        """What was started by `_replace`, on its way to its end."""
+        stopped, self._replacing = self._replacing, None
+        if stopped is not None:
+            stopped.cancel()
+        return stopped
+
+    async def _keep_replacing(self, serving: Serving, why: str) -> None:
+        """Until somebody serves again; `why` nobody does, as a sentence. Pauses grow with what went wrong in a row."""
+        vain = 0
+        while self._serving is serving and self.worker is None and not self._closed:
+            self._tell_if_unfit(serving, why)
+            await asyncio.sleep(pause_before(serving.deaths + serving.failed_starts + vain))
             try:
-                choices = await self._choices_left(serving, why)
-                worker, choice = await self._launch_one_of(serving.bundle, choices)
+                worker, failures = await self._launcher.first_that_starts(
+                    serving.bundle, await self._choices_left(serving), usual=serving.start_seconds
+                )
+            except DetectionUnavailable as error:  # the box could not, which says nothing of the model
+                log.error("no worker could be started: %s", error)
+                vain += 1
             except DetectorApplianceError as error:
                 log.error("no worker could be started: %s", error)
-                failures += 1
-                continue
-            if self._serving is not serving or self._worker is not None or self._closed:
-                await worker.stop()
-                return
-            self._note_fallback(serving, choice, why)
-            self._install(serving, worker)
+                serving.failed_starts += 1
+                why = str(error)
+            except Exception:  # what is installed from elsewhere may raise anything, and somebody has to serve
+                log.exception("no worker could be started")
+                serving.failed_starts += 1
+            else:
+                if self._serving is not serving or self.worker is not None or self._closed:
+                    await worker.stop()
+                    return
+                self._install(serving, worker, failures or why)
 
-    async def _choices_left(self, serving: Serving, why: str) -> tuple[Choice, ...]:
-        """The ways to try now: not the accelerator again if it is gone or has killed two workers in a row."""
+    def _tell_if_unfit(self, serving: Serving, why: str) -> None:
+        count = serving.deaths + serving.failed_starts
+        if count >= UNFIT and not serving.unfit:
+            serving.unfit = True
+            if self.on_unfit is not None:
+                self.on_unfit(serving.bundle, f"Its worker died or did not start {count} times in a row. {why}")
+
+    async def _choices_left(self, serving: Serving) -> tuple[Choice, ...]:
         current = serving.choice
-        if current.accelerator == "cpu":
-            return (current, *(choice for choice in serving.ways.choices if choice != current))
-        present = await asyncio.to_thread(runtimes.runtime(current.runtime).present, current.accelerator)
-        others = tuple(choice for choice in serving.ways.choices if choice.accelerator != current.accelerator)
-        if present and serving.deaths < 2:
-            return (current, *others)
-        if not others and serving.ways.lost is None:
-            others = await self._cpu_choices(serving.bundle)
-        log.warning("%s is given up for now: %s", current, why)
-        return others or (current,)
+        present = await self._is_present(current)
+        choices = serving.plan.after_death(current, serving.deaths, present)
+        if current not in choices:
+            log.warning("%s is given up for now: it %s", current, "kills its workers" if present else "is gone")
+        return choices
 
-    async def _cpu_choices(self, bundle: Bundle) -> tuple[Choice, ...]:
-        """For a model that is forced onto an accelerator: how a CPU could run it."""
-        inference = bundle.model.inference
-        weights = inference.weights if inference else []
-        return tuple(Choice(found.runtime, "cpu", 1) for found in weights if found.accelerator in ("cpu", "any"))
-
-    def _note_fallback(self, serving: Serving, choice: Choice, why: str) -> None:
-        if choice.accelerator == "cpu" and serving.choice.accelerator != "cpu":
-            serving.ways = Ways(serving.ways.choices, serving.ways.measured, serving.choice)
-            serving.degraded = f"{serving.choice.accelerator} is gone, detecting on the CPU ({choice}). {why}"
-            log.warning("degraded: %s", serving.degraded)
-            self._start(self._go_back(serving))
-        serving.choice = choice
+    async def _is_present(self, choice: Choice) -> bool:
+        try:
+            with mapped(ModelFailed, f"The runtime {choice.runtime} cannot say whether {choice.accelerator} is there"):
+                return await asyncio.to_thread(runtimes.runtime(choice.runtime).present, choice.accelerator)
+        except DetectorApplianceError as error:  # what cannot be asked for is not there
+            log.warning("%s", error)
+            return False
 
     # ------------------------------------------------------------------ changing models
 
     async def load(self, bundle: Bundle) -> Serving:
         """Serve this bundle: loaded, warmed up and checked in a second worker beside the serving one, then swapped.
 
-        Raises `ModelFailed` or `BundleError`; then what served before serves on.
+        Raises `ModelFailed` or `BundleError`, or `DetectionUnavailable` where it was not the model's fault; then what
+        served before serves on.
         """
         async with self._switching:
             before = self._serving
-            freed = self.limits.exclusive and self._worker is not None
-            if freed:
-                await self._free_for(bundle)
             try:
-                ways, degraded = await self._ways(bundle)
-                worker, choice = await self._launch_one_of(bundle, ways.choices)
-            except BaseException:
-                if freed and before is not None and self._worker is None and not self._closed:
-                    self._updating_to = None
-                    self._serving = before
-                    self._start(self._replace(before, "The new model failed"))
+                if self.limits.exclusive and before is not None:
+                    await self._free(before, bundle)
+                plan = await make_plan(self._chooser, bundle)
+                worker, failures = await self._launcher.first_that_starts(bundle, plan.choices)
+            except BaseException as error:
+                if before is not None and self.worker is None and not self._closed:
+                    self._replace(before, f"It had to make room for a model that failed. {error}")
                 raise
             finally:
                 self._updating_to = None
             if self._closed:
                 await worker.stop()
                 raise NoModel("The appliance is shutting down")
-            serving = Serving(bundle, ways, choice, degraded)
-            self.counters.swaps += before is not None
-            self._install(serving, worker)
-            if serving.degraded is not None:
-                log.warning("degraded: %s", serving.degraded)
-                self._start(self._go_back(serving))
+            self._stop_replacing()  # the old model's worker: that died, too
+            start_seconds = (worker.load_ms + worker.warm_up_ms) / 1e3
+            serving = Serving(bundle, plan, Choice.parse(worker.choice), start_seconds)
+            self._swaps += before is not None
+            self._install(serving, worker, plan.trouble or failures)
             log.info(
                 "model %s serves as %s (loaded in %.0f ms, checked in %.0f ms)",
                 bundle.model.version,
-                choice,
+                serving.choice,
                 worker.load_ms,
                 worker.warm_up_ms,
             )
@@ -403,128 +260,100 @@ class Supervisor:
         if self._serving is not None:
             await self.load(self._serving.bundle)
 
-    async def _ways(self, bundle: Bundle) -> tuple[Ways, str | None]:
-        try:
-            ways = await self._chooser.choose(bundle)
-        except ModelFailed as error:
-            others = await self._cpu_choices(bundle)
-            if self._chooser.wanted == "auto" or not others:
-                raise
-            return Ways(others), f"It cannot be run as {self._chooser.wanted}, which the settings ask for. {error}"
-        if ways.lost is not None:
-            return ways, f"{ways.lost.accelerator} ran this model before and is gone, detecting on the CPU"
-        first = ways.choices[0]
-        if len(ways.choices) == 1 and first.accelerator != "cpu":
-            # A forced accelerator: what a CPU could do stands behind it.
-            ways = Ways((first, *await self._cpu_choices(bundle)), ways.measured)
-        return ways, None
-
-    async def _launch_one_of(self, bundle: Bundle, choices: tuple[Choice, ...]) -> tuple[WorkerProcess, Choice]:
-        failures: list[str] = []
-        for choice in choices:
-            order = WorkerOrder(
-                folder=str(bundle.folder),
-                choice=str(choice),
-                cache=str(self._cache),
-                floor=min(self.limits.floor, bundle.model.score_threshold),
-                lanes=LANES,
-                max_bytes=self.limits.max_image_bytes,
-                max_pixels=self.limits.max_image_pixels,
-            )
-            try:
-                return await self._launch_worker(order, self.limits.load_deadline), choice
-            except BundleError:
-                raise
-            except ModelFailed as error:
-                log.warning("the model does not load as %s: %s", choice, error)
-                failures.append(str(error))
-        raise ModelFailed("; ".join(dict.fromkeys(failures)))
-
-    async def _free_for(self, bundle: Bundle) -> None:
-        """One accelerator, little memory: end the serving worker. The old model's CPU weights serve meanwhile if they can."""
-        old, serving = self._worker, self._serving
-        assert old is not None and serving is not None
-        bridge: WorkerProcess | None = None
-        if serving.choice.accelerator != "cpu" and (cpu := await self._cpu_choices(serving.bundle)):
-            with suppress(ModelFailed, BundleError):
-                bridge, _ = await self._launch_one_of(serving.bundle, cpu)
-        self._updating_to = bundle.model.version or "unknown"
-        self._worker = None
+    async def _free(self, serving: Serving, new: Bundle) -> None:
+        """One accelerator, little memory: end the serving worker. The model's CPU weights serve meanwhile if they can."""
+        if (stopped := self._stop_replacing()) is not None:
+            await asyncio.wait({stopped})
+        on_cpu = serving.plan.on_cpu() if serving.choice.accelerator != "cpu" else ()
+        bridge: Worker | None = None
+        if on_cpu:
+            with suppress(DetectorApplianceError):
+                bridge, _ = await self._launcher.first_that_starts(serving.bundle, on_cpu)
+        self._updating_to = new.model.version or "unknown"
         if bridge is not None:
-            self._install(serving, bridge)
-        await self._retire(old)
+            self._install(serving, bridge, f"The accelerator is wanted for model {self._updating_to}")
+        elif self.worker is not None:
+            old = self.worker
+            self._dispatcher.work_with(None)
+            self._retire(old)
+        if self._retiring:
+            await asyncio.wait(self._retiring.values())
 
-    def _install(self, serving: Serving, worker: WorkerProcess) -> None:
-        old = self._worker
-        self._serving, self._worker = serving, worker
+    def _install(self, serving: Serving, worker: Worker, why: str | None = None) -> None:
+        """Let this worker serve, and the one before finish what it was given."""
+        old = self.worker
+        self._serving = serving
+        serving.choice = Choice.parse(worker.choice)
+        serving.answers = 0
+        self._note_shortfall(serving, why)
+        self._dispatcher.work_with(worker)
         worker.gone.add_done_callback(partial(self._worker_gone, worker))
         if old is not None:
-            self._start(self._retire(old))
-        self._dispatch()
+            self._retire(old)
 
-    async def _retire(self, worker: WorkerProcess) -> None:
-        """Let it answer what it was given, then end it."""
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(worker.idle(), self.limits.inference_deadline)
+    def _retire(self, worker: Worker) -> None:
+        self._retiring[worker] = self._start(self._drain(worker))
+
+    async def _drain(self, worker: Worker) -> None:
+        """Let it answer what it was given (or be killed by its watchdog), then end it."""
+        await worker.idle()
         await worker.stop()
+        self._retiring.pop(worker, None)
 
-    async def _go_back(self, serving: Serving) -> None:
+    # ------------------------------------------------------------------ falling back and returning
+
+    def _note_shortfall(self, serving: Serving, why: str | None) -> None:
+        if not serving.plan.falls_short(serving.choice):
+            serving.shortfall = None
+        elif serving.shortfall is None:
+            serving.shortfall = why or f"{serving.plan.best} cannot be used"
+            log.warning("degraded: %s", serving.degraded)
+            if serving.plan.best is not None and serving.plan.best.accelerator != "cpu":
+                self._start(self._go_back(serving, serving.plan.best))
+
+    async def _go_back(self, serving: Serving, best: Choice) -> None:
         """While degraded: look for the accelerator, and return to it in a second worker when it answers again."""
-        better = serving.ways.lost or next((c for c in serving.ways.choices if c.accelerator != "cpu"), None)
-        if better is None:
-            return
-        while not self._closed and self._serving is serving and serving.degraded is not None:
-            await asyncio.sleep(LOOK_AGAIN)
-            if not await asyncio.to_thread(runtimes.runtime(better.runtime).present, better.accelerator):
+        vain = serving.falls
+        while self._serving is serving and serving.shortfall is not None:
+            await asyncio.sleep(pause_before_looking(vain))
+            if not await self._is_present(best):
+                vain = 0
                 continue
             async with self._switching:
-                if self._closed or self._serving is not serving:
+                if self._closed or self._serving is not serving or serving.shortfall is None:
                     return
-                with suppress(ModelFailed, BundleError):
-                    worker, choice = await self._launch_one_of(serving.bundle, (better,))
-                    serving.choice, serving.degraded, serving.deaths = choice, None, 0
-                    log.info(
-                        "%s is back, model %s serves on it again", better.accelerator, serving.bundle.model.version
-                    )
-                    self._install(serving, worker)
+                try:
+                    worker, _ = await self._launcher.first_that_starts(serving.bundle, (best,))
+                except DetectorApplianceError as error:
+                    log.info("%s is there, but cannot be used yet: %s", best.accelerator, error)
+                    vain += 1
+                    continue
+                serving.deaths, serving.failed_starts = 0, 0
+                serving.falls += 1
+                log.info("%s is back, model %s serves on it again", best.accelerator, serving.bundle.model.version)
+                self._install(serving, worker)
+                return
 
     # ------------------------------------------------------------------ ending
 
     async def close(self) -> None:
-        """End the worker; what waits is refused."""
+        """End all workers; what waits is refused. Nothing may be loading."""
         self._closed = True
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-        for request in list(self._waiting):
-            _settle(request, NoModel("The appliance is shutting down"))
-        self._waiting.clear()
-        for task in list(self._tasks):
+        workers = {*self._retiring, *([self.worker] if self.worker is not None else [])}
+        self._dispatcher.close()
+        for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._worker is not None:
-            worker, self._worker = self._worker, None
-            await worker.stop()
+        await asyncio.gather(*(worker.stop() for worker in workers))
+        self._retiring.clear()
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("supervising failed", exc_info=task.exception())
-
-
-def pause_before(attempt: int) -> float:
-    """Seconds before the next worker is started: none for the first three deaths in a row, then doubling up to 30."""
-    return 0.0 if attempt <= 3 else min(2.0 ** (attempt - 4), 30.0)
-
-
-def _settle(request: _Request, outcome: Seen | BaseException) -> None:
-    if request.answer.done():
-        return
-    if isinstance(outcome, Seen):
-        request.answer.set_result(outcome)
-    else:
-        request.answer.set_exception(outcome)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
 import socket
 import sys
 import threading
 import time
+import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,8 @@ class _Job:
 
 def main(arguments: list[str]) -> int:
     """Serve until the other end of the channel is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches us too; the server decides when we end
     cv2.setNumThreads(1)  # pictures run side by side: threads within one would only get into each other's way
-    ours = socket.socket(fileno=int(arguments[0]))
+    ours = channel.in_child(arguments)
     order = channel.receive(ours)
     if order is None:
         return 0
@@ -109,12 +108,17 @@ def _warm_up(detector: Detector, lanes: int) -> None:
 
 
 def _lane(detector: Detector, jobs: queue.SimpleQueue[_Job], ours: socket.socket, answering: threading.Lock) -> None:
-    while True:
-        job = jobs.get()
-        answer = {"id": job.header["id"], **_answer(detector, job)}
-        del job  # unmaps the picture before the next one is waited for
-        with answering:
-            channel.send(ours, answer)
+    try:
+        while True:
+            job = jobs.get()
+            answer = {"id": job.header["id"], **_answer(detector, job)}
+            del job  # unmaps the picture before the next one is waited for
+            with answering:
+                channel.send(ours, answer)
+    except BaseException:  # a lane that ends alone would leave its picture unanswered until the deadline
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _answer(detector: Detector, job: _Job) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import time
+import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,7 @@ def measure_rounds(
     """Everything that is a ratio, with all contestants running for the whole time."""
     runtime = f"litert/cpu/{arguments.threads}"
     with ExitStack() as stack:
+        other = BareLoops([stack.enter_context(bare_loop(picture, f"onnx/cpu/{arguments.threads}", folder))])
         bare = BareLoops([stack.enter_context(bare_loop(picture, runtime, folder)) for _ in range(2)])
         servers = {
             "appliance, same runtime": stack.enter_context(appliance(folder / "same", {"RUNTIME": runtime})),
@@ -94,11 +96,14 @@ def measure_rounds(
         }
         if not arguments.without_upstream:
             servers["upstream node"] = stack.enter_context(upstream_node(folder / "upstream", arguments.threads))
-        measured = rounds.run_rounds(rounds.stages(bare, clients, servers), effort.rounds, effort.seconds, say)
+        measured = rounds.run_rounds(rounds.stages(bare, other, clients, servers), effort.rounds, effort.seconds, say)
         sizes = {name: memory(server.pid) for name, server in servers.items()}
+        choices = {name: about(server.port).get("runtime") for name, server in servers.items()}
     print(f"\nruntime of the bare loop: {runtime}; medians of {effort.rounds} rounds\n\n{samples_table(measured)}")
-    print("\n" + "\n".join(f"{name}: RSS {size.rss:.0f} MiB, PSS {size.pss:.0f} MiB" for name, size in sizes.items()))
+    for name, size in sizes.items():
+        print(f"{name}: runs {choices[name] or runtime}, RSS {size.rss:.0f} MiB, PSS {size.pss:.0f} MiB")
     report["rounds"] = {name: [sample.as_json() for sample in samples] for name, samples in measured.samples.items()}
+    report["runtimes"] = choices
     report["memory_after_rounds"] = {name: vars(size) for name, size in sizes.items()}
     return rounds.goals(measured)
 
@@ -119,6 +124,13 @@ def measure_incident(part: str, effort: Effort, folder: Path, picture: Path, cli
         return incidents.memory_over_time(clients, server, *effort.pictures)
 
 
+def about(port: int) -> dict[str, Any]:
+    """What a detector says of itself."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/about", timeout=10) as answer:
+        said: dict[str, Any] = json.loads(answer.read())
+        return said
+
+
 def samples_table(measured: rounds.Rounds) -> str:
     """Medians over the rounds of every stage, as a Markdown table."""
     columns = {
@@ -126,8 +138,10 @@ def samples_table(measured: rounds.Rounds) -> str:
         "p99 ms": lambda sample: sample.p99,
         "pictures/s": lambda sample: sample.per_second,
         "CPU ms per picture": lambda sample: sample.cpu_ms,
+        "of these the worker": lambda sample: sample.worker_cpu_ms,
         "clients' CPU ms": lambda sample: sample.clients_cpu_ms,
         "failures": lambda sample: len(sample.failures),
+        "others on the machine %": lambda sample: sample.others * 100,
     }
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for stage in measured.samples:

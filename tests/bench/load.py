@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.bench.children import LineProcess
 from tests.bench.measures import Answer, Sample
-from tests.bench.processes import cpu_seconds
+from tests.bench.processes import cpu_seconds, worker_cpu_seconds
 
 SCRIPT = Path(__file__).with_name("client.py")
 
@@ -62,13 +62,13 @@ class Clients:
     @contextmanager
     def _started(self, count: int, task: dict[str, Any], pid: int) -> Iterator[Running]:
         clients = self._clients[:count]
-        cpu = cpu_seconds(pid)
+        cpu, worker_cpu = cpu_seconds(pid), worker_cpu_seconds(pid)
         running = Running(began=time.monotonic())
         for client in clients:
             client.tell(task)
         yield running
         told = [client.hear() for client in clients]
-        cpu = cpu_seconds(pid) - cpu
+        cpu, worker_cpu = cpu_seconds(pid) - cpu, worker_cpu_seconds(pid) - worker_cpu
         answers = sorted(
             (Answer(*request) for one in told for request in one["requests"]), key=lambda answer: answer.end
         )
@@ -76,6 +76,7 @@ class Clients:
             milliseconds=[answer.milliseconds for answer in answers],
             seconds=(answers[-1].end if answers else time.monotonic()) - running.began,
             cpu_seconds=cpu,
+            worker_cpu_seconds=max(worker_cpu, 0.0),
             clients_cpu_seconds=sum(one["cpu_seconds"] for one in told),
             failures=[reason for one in told for _, _, reason in one["failures"]],
             answers=answers,

@@ -42,6 +42,9 @@ class Sample:
     seconds: float
     cpu_seconds: float
     clients_cpu_seconds: float = 0.0
+    worker_cpu_seconds: float = 0.0
+    others: float = 0.0
+    """Share of the machine (0..1) that somebody else used meanwhile."""
     failures: Sequence[str] = ()
     answers: Sequence[Answer] = field(default=(), repr=False)
 
@@ -66,6 +69,11 @@ class Sample:
         return self.cpu_seconds / max(len(self.milliseconds), 1) * 1000
 
     @property
+    def worker_cpu_ms(self) -> float:
+        """That part of `cpu_ms` which the inference worker used, milliseconds; 0 where there is none."""
+        return self.worker_cpu_seconds / max(len(self.milliseconds), 1) * 1000
+
+    @property
     def clients_cpu_ms(self) -> float:
         """CPU per picture of the clients, milliseconds."""
         return self.clients_cpu_seconds / max(len(self.milliseconds), 1) * 1000
@@ -80,6 +88,8 @@ class Sample:
             "max_ms": round(max(self.milliseconds, default=float("nan")), 2),
             "pictures_per_second": round(self.per_second, 2),
             "cpu_ms_per_picture": round(self.cpu_ms, 2),
+            "worker_cpu_ms_per_picture": round(self.worker_cpu_ms, 2),
             "clients_cpu_ms_per_picture": round(self.clients_cpu_ms, 2),
+            "others_share_of_the_machine": round(self.others, 3),
             "failures": list(self.failures),
         }

@@ -38,6 +38,24 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
+def worker_cpu_seconds(pid: int) -> float:
+    """CPU time that the inference workers below `pid` have used since they began; those that have died are left out."""
+    total = 0.0
+    for worker in workers(pid):
+        try:
+            times = psutil.Process(worker).cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    return total
+
+
+def machine_cpu_seconds() -> float:
+    """CPU time that everybody on this machine has used since it started, all cores together."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
+
+
 def memory(pid: int) -> Memory:
     """Memory of the tree of `pid` as it is now."""
     rss = pss = 0.0
@@ -49,11 +67,6 @@ def memory(pid: int) -> Memory:
         rss += info.rss / 2**20
         pss += info.pss / 2**20
     return Memory(rss=rss, pss=pss)
-
-
-def command_lines(pid: int) -> list[tuple[int, str, float]]:
-    """Process id, command line and RSS (MiB) of everything in the tree of `pid`."""
-    return [(p.pid, " ".join(p.cmdline()), p.memory_info().rss / 2**20) for p in tree(pid)]
 
 
 def workers(pid: int) -> list[int]:

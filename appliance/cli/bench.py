@@ -185,6 +185,7 @@ def _temporary(place: Place, model: str | None) -> Iterator[Target]:
         try:
             with Server(f"http://127.0.0.1:{port}") as server:
                 _wait(server, process, log)
+                _check_that_it_serves(server, folder)
                 yield Target(server, process.pid)
         finally:
             process.terminate()
@@ -199,9 +200,29 @@ def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + READY_WITHIN_S
     while not server.is_ready():
         if process.poll() is not None or time.monotonic() > until:
-            words = log.read_text(errors="replace").strip().splitlines()
-            raise ModelFailed(f"The server for the measurement did not start. {words[-1] if words else ''}".strip())
+            raise ModelFailed(f"The server for the measurement did not start. {_last_error(log)}".strip())
         time.sleep(0.1)
+
+
+def _last_error(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines() or [""]
+    errors = [line.partition(" ERROR ")[2].strip() for line in lines if " ERROR " in line]
+    return errors[-1] if errors else lines[-1]
+
+
+def _check_that_it_serves(server: Server, folder: Path) -> None:
+    """A server whose model does not work serves another one, which is not what was to be measured."""
+    from models.bundle import open_bundle
+
+    about, wanted = server.about(), open_bundle(folder, verify_hashes=False).identity
+    serves = about.get("model_info") or {}
+    if (serves.get("organization"), serves.get("project"), serves.get("version")) != (
+        wanted.organization,
+        wanted.project,
+        wanted.version,
+    ):
+        failures = server.models().get("failures") or [{}]
+        raise ModelFailed(f"Model {wanted.version} does not serve. {failures[-1].get('reason', '')}".strip())
 
 
 def _free_port() -> int:

@@ -55,6 +55,10 @@ class Folder:
         """The model that a version, or ORGANIZATION/PROJECT/[FORMAT/]VERSION, means. Raises `UnknownVersion`."""
         return resolve(wanted, self._store.list(), self._scope)
 
+    def may_serve(self, model: StoredModel) -> bool:
+        """Whether the settings let this model serve."""
+        return self._scope.holds(model)
+
     def add(self, path: Path) -> StoredModel:
         """Take a zip or a folder into the store."""
         return self._store.put_folder(path) if path.is_dir() else self._store.put_zip(path)

@@ -101,9 +101,9 @@ def clients_against(url: str, picture: bytes, clients: int, seconds: float, serv
         ready.wait(WARM_UP * ANSWER_WITHIN_S)
     except threading.BrokenBarrierError:
         raise ModelFailed("The server did not answer the first pictures in time.") from None
-    began, own, theirs = time.perf_counter(), time.process_time(), _tree_seconds(server_pid)
+    began, own, theirs = time.perf_counter(), time.process_time(), tree_seconds(server_pid)
     end.wait(seconds)
-    lasted, own, later = time.perf_counter() - began, time.process_time() - own, _tree_seconds(server_pid)
+    lasted, own, later = time.perf_counter() - began, time.process_time() - own, tree_seconds(server_pid)
     count = len(times)  # what is still under way counts for the times, but not for what came through
     end.set()
     for thread in threads:
@@ -144,7 +144,7 @@ def _measured(
     )
 
 
-def _tree_seconds(pid: int | None, proc: Path = Path("/proc")) -> float | None:
+def tree_seconds(pid: int | None, proc: Path = Path("/proc")) -> float | None:
     """Processor seconds that a process and all its descendants have used; None where the system does not tell."""
     if pid is None:
         return None

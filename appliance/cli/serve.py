@@ -10,6 +10,7 @@ import click
 
 from appliance.cli.place import Place, with_place
 from appliance.lock import running_server
+from models.errors import SettingsInvalid
 
 
 @click.command()
@@ -48,10 +49,19 @@ def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _to_serve(model: str, place: Place) -> str:
-    """The model as the setting names it; a bundle is put into the store for that. Raises `UnknownVersion`."""
+    """The model as the setting names it; a bundle is put into the store for that.
+
+    Raises `UnknownVersion`, or `SettingsInvalid` for a model that these settings never let serve.
+    """
     from appliance.cli.folder import Folder
 
     folder = Folder(place.settings)
     path = place.surroundings.working_directory / model
-    found = folder.find(model if not path.exists() else "/".join(folder.add(path).identity))
-    return "/".join(found.identity)
+    found = folder.add(path) if path.exists() else folder.find(model)
+    name = "/".join(found.identity)
+    if not folder.may_serve(found):
+        raise SettingsInvalid(
+            f"{name} is on this box now, but the settings loop_organization, loop_project and model_format keep it from "
+            "serving; they must name the model's own, or nothing."
+        )
+    return name

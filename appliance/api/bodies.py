@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-import anyio
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -99,22 +99,71 @@ async def chunks(
     """
     size = 0
     stream = request.stream()
-    while True:
-        try:
-            with anyio.fail_after(patience):
-                chunk = await anext(stream, None)
-        except TimeoutError as error:
-            raise InvalidInput(f"The request stopped: nothing of it came for {patience:g} s; send it anew") from error
-        except ClientDisconnect as error:
-            raise InvalidInput("The connection ended in the middle of the request") from error
-        if chunk is None:
-            return
-        size += len(chunk)
-        if size > limit:
-            raise InputTooLarge(f"The request is longer than the {limit // MIB} MiB that this box accepts")
-        if taken is not None:
-            taken.grow(len(chunk))
-        yield chunk
+    watch = _Watch(patience)
+    try:
+        while True:
+            watch.waiting()
+            chunk = await anext(stream, None)
+            watch.arrived()
+            if chunk is None:
+                return
+            size += len(chunk)
+            if size > limit:
+                raise InputTooLarge(f"The request is longer than the {limit // MIB} MiB that this box accepts")
+            if taken is not None:
+                taken.grow(len(chunk))
+            yield chunk
+    except ClientDisconnect as error:
+        raise InvalidInput("The connection ended in the middle of the request") from error
+    except asyncio.CancelledError:
+        if not watch.gave_up():
+            raise
+        raise InvalidInput(f"The request stopped: nothing of it came for {patience:g} s; send it anew") from None
+    finally:
+        watch.close()
+
+
+class _Watch:
+    """Cancels the task that made it when it waits longer than `patience` seconds for the next piece.
+
+    One timer for a whole body: a time limit around each piece costs more than receiving it.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._patience = patience
+        self._since: float | None = None
+        self._gave_up = False
+        self._timer = self._loop.call_later(patience, self._look)
+
+    def waiting(self) -> None:
+        """The next piece is due from now on."""
+        self._since = self._loop.time()
+
+    def arrived(self) -> None:
+        """It is here; what is done with it may take its time."""
+        self._since = None
+
+    def gave_up(self) -> bool:
+        """Whether it was this watch that cancelled the task; if so, the task is none the worse for it."""
+        uncancel = getattr(self._task, "uncancel", None)  # since Python 3.11
+        if self._gave_up and uncancel is not None:
+            uncancel()
+        return self._gave_up
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        waited = self._loop.time() - self._since if self._since is not None else 0.0
+        if waited >= self._patience:
+            self._gave_up = True
+            assert self._task is not None
+            self._task.cancel()
+        else:
+            self._timer = self._loop.call_later(self._patience - waited, self._look)
 
 
 async def read_text(request: Request) -> str:

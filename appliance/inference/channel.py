@@ -114,6 +114,7 @@ def _mapped(file: int) -> memoryview:
     try:
         if os.fstat(file).st_size == 0:
             return memoryview(b"")
-        return memoryview(mmap.mmap(file, 0, prot=mmap.PROT_READ))
+        # All pages at once: they are there, and each would cost a fault of its own.
+        return memoryview(mmap.mmap(file, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ))
     finally:
         os.close(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -85,7 +86,8 @@ class WorkerProcess:
         """
         number = next(self._ids)
         try:
-            self._child.tell({"id": number, **header}, payload)
+            # The clock is the machine's: the worker tells from it how long the picture waited in the channel.
+            self._child.tell({"id": number, "sent": time.perf_counter(), **header}, payload)
         except OSError as error:
             raise WorkerLost(f"The inference worker takes no pictures: {error.strerror}") from error
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()

@@ -7,7 +7,6 @@ next picture is decoded while the current one is inferred. It ends when the chan
 from __future__ import annotations
 
 import os
-import queue
 import socket
 import sys
 import threading
@@ -42,13 +41,6 @@ class WorkerOrder:
     max_pixels: int
 
 
-@dataclass
-class _Job:
-    header: dict[str, Any]
-    payload: memoryview
-    received: float
-
-
 def main(arguments: list[str]) -> int:
     """Serve until the other end of the channel is gone."""
     cv2.setNumThreads(1)  # pictures run side by side: threads within one would only get into each other's way
@@ -56,10 +48,18 @@ def main(arguments: list[str]) -> int:
     order = channel.receive(ours)
     if order is None:
         return 0
-    return _serve(ours, WorkerOrder(**order[0]))
+    detector = _load(ours, WorkerOrder(**order[0]))
+    if detector is None:
+        return 1
+    answering = threading.Lock()
+    for number in range(1, order[0]["lanes"]):
+        threading.Thread(target=_lane, args=(detector, ours, answering), name=f"lane-{number}", daemon=True).start()
+    _lane(detector, ours, answering)
+    return 0
 
 
-def _serve(ours: socket.socket, order: WorkerOrder) -> int:
+def _load(ours: socket.socket, order: WorkerOrder) -> Detector | None:
+    """The model, loaded and checked; None, and the server told why, where it is no good."""
     try:
         started = time.perf_counter()
         limits = ImageLimits(max_bytes=order.max_bytes, max_pixels=order.max_pixels)
@@ -76,7 +76,7 @@ def _serve(ours: socket.socket, order: WorkerOrder) -> int:
         _warm_up(detector, order.lanes)
     except DetectorApplianceError as error:
         channel.send(ours, {"failed": type(error).__name__, "message": str(error)})
-        return 1
+        return None
     channel.send(
         ours,
         {
@@ -87,17 +87,7 @@ def _serve(ours: socket.socket, order: WorkerOrder) -> int:
             }
         },
     )
-    jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-    answering = threading.Lock()
-    for number in range(order.lanes):
-        threading.Thread(
-            target=_lane, args=(detector, jobs, ours, answering), name=f"lane-{number}", daemon=True
-        ).start()
-    while (message := channel.receive(ours)) is not None:
-        header, payload = message
-        jobs.put(_Job(header, payload if payload is not None else memoryview(b""), time.perf_counter()))
-    # The server is gone or has closed us. A lane may hang in native code: nothing to wait for.
-    os._exit(0)
+    return detector
 
 
 def _warm_up(detector: Detector, lanes: int) -> None:
@@ -107,28 +97,31 @@ def _warm_up(detector: Detector, lanes: int) -> None:
         detector.detect(scene)
 
 
-def _lane(detector: Detector, jobs: queue.SimpleQueue[_Job], ours: socket.socket, answering: threading.Lock) -> None:
+def _lane(detector: Detector, ours: socket.socket, answering: threading.Lock) -> None:
+    """Each lane takes its pictures from the channel itself: handing them over would cost every one a thread switch."""
     try:
-        while True:
-            job = jobs.get()
-            answer = {"id": job.header["id"], **_answer(detector, job)}
-            del job  # unmaps the picture before the next one is waited for
+        while (message := channel.receive(ours)) is not None:
+            header, payload = message
+            answer = {"id": header["id"], **_answer(detector, header, payload)}
+            del message, payload  # unmaps the picture before the next one is waited for
             with answering:
                 channel.send(ours, answer)
+        # The server is gone or has closed us. Another lane may hang in native code: nothing to wait for.
+        os._exit(0)
     except BaseException:  # a lane that ends alone would leave its picture unanswered until the deadline
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
 
 
-def _answer(detector: Detector, job: _Job) -> dict[str, Any]:
-    waited = 1e3 * (time.perf_counter() - job.received)
-    raw = job.header.get("raw")
+def _answer(detector: Detector, header: dict[str, Any], payload: memoryview | None) -> dict[str, Any]:
+    waited = 1e3 * (time.perf_counter() - header["sent"])
+    picture, raw = payload if payload is not None else memoryview(b""), header.get("raw")
     try:
         if raw is None:
-            found = detector.detect(job.payload)
+            found = detector.detect(picture)
         else:
-            found = detector.detect(images.array_from_raw(job.payload, raw["dtype"], raw["shape"]))
+            found = detector.detect(images.array_from_raw(picture, raw["dtype"], raw["shape"]))
     except DetectorApplianceError as error:
         return {"failed": type(error).__name__, "message": str(error)}
     except MemoryError:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -161,6 +161,10 @@ class Child:
         if self._execution is not None:
             self._execution.cancel()
         self.gone.set_result(f"It was ended by signal {-code}" if code < 0 else f"It ended with exit status {code}")
+
+
+Start = Callable[[str], Awaitable[Child]]
+"""What `Child.start` does."""
 
 
 def command(module: str, *arguments: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 
 ACCELERATORS = {"any": ("cuda", "tensorrt"), "cuda": ("cuda", "tensorrt"), "edgetpu": ("edgetpu",), "cpu": ()}
 """What weights say they are for -> the hardware that can run them, beside a CPU."""
+
+
+Measure = Callable[[Bundle, Path, str, float], Awaitable[list[Measured]]]
+"""Bundle, cache folder, what is wanted, seconds for each way -> what came of each; see `try_ways`."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Chooser:
     wanted: str
     files: FileSystem = field(default_factory=FileSystem)
     deadline: float = 120.0
+    measure: Measure = try_ways
 
     async def choose(self, bundle: Bundle) -> Ways:
         """Raises `ModelFailed` or `BundleError` if there is no way to run the bundle here."""
@@ -54,7 +60,7 @@ class Chooser:
         conditions = await asyncio.to_thread(self._conditions, bundle)
         measured = await asyncio.to_thread(memory.recall, conditions)
         if measured is None:
-            measured = await try_ways(bundle, self.cache, self.wanted, self.deadline)
+            measured = await self.measure(bundle, self.cache, self.wanted, self.deadline)
             log.info("measured %s", ", ".join(_in_words(way) for way in measured))
             if ranked(measured):  # what fails today, for want of memory perhaps, may work tomorrow
                 await asyncio.to_thread(memory.remember, conditions, measured)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from appliance.inference.channel import Payload
-from appliance.inference.child import Child
+from appliance.inference.child import Child, Start
 from appliance.inference.worker import WorkerOrder
 from models import errors
 from models.errors import DetectorApplianceError, ModelFailed, WorkerLost
@@ -43,13 +43,13 @@ class WorkerProcess:
         child.listen(self._take)
 
     @staticmethod
-    async def launch(order: WorkerOrder, deadline: float) -> WorkerProcess:
+    async def launch(order: WorkerOrder, deadline: float, start: Start = Child.start) -> WorkerProcess:
         """Start a worker and wait until it has loaded, warmed up and checked its model, for `deadline` seconds at most.
 
         Raises what the worker says is wrong (`ModelFailed`, `BundleError`), `ModelFailed` if it dies or hangs, and
         `DetectionUnavailable` where the box cannot start a process.
         """
-        worker = WorkerProcess(await Child.start("appliance.inference.worker"), order)
+        worker = WorkerProcess(await start("appliance.inference.worker"), order)
         try:
             await asyncio.wait_for(worker._load(), deadline)
         except BaseException as error:

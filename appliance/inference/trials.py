@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from appliance.inference.child import Child
+from appliance.inference.child import Child, Start
 from appliance.inference.process import error_of
 from models.bundle import Bundle
 from models.errors import ModelFailed
@@ -29,7 +29,9 @@ def loading_deadline(choice: Choice, usual: float) -> float:
     return max(usual, BUILD_DEADLINE) if choice.accelerator == "tensorrt" else usual
 
 
-async def try_ways(bundle: Bundle, cache: Path, wanted: str, deadline: float) -> list[Measured]:
+async def try_ways(
+    bundle: Bundle, cache: Path, wanted: str, deadline: float, start: Start = Child.start
+) -> list[Measured]:
     """Measure all ways that are `wanted`; each may take `deadline` seconds.
 
     Raises `ModelFailed` or `BundleError` where the bundle cannot be run in any way, and `DetectionUnavailable` where the
@@ -37,7 +39,7 @@ async def try_ways(bundle: Bundle, cache: Path, wanted: str, deadline: float) ->
     """
     fatal: list[Measured] = []
     while True:
-        measured, died_of = await _one_process(bundle, cache, wanted, deadline, [way.choice for way in fatal])
+        measured, died_of = await _one_process(bundle, cache, wanted, deadline, [way.choice for way in fatal], start)
         if died_of is None:
             return [*measured, *fatal]
         log.warning("trying the model as %s %s", died_of.choice, died_of.reason)
@@ -47,10 +49,10 @@ async def try_ways(bundle: Bundle, cache: Path, wanted: str, deadline: float) ->
 
 
 async def _one_process(
-    bundle: Bundle, cache: Path, wanted: str, deadline: float, skip: Sequence[Choice]
+    bundle: Bundle, cache: Path, wanted: str, deadline: float, skip: Sequence[Choice], start: Start
 ) -> tuple[list[Measured], Measured | None]:
     """What could be measured, and the way that the process died of or hung in."""
-    child = await Child.start("appliance.inference.measuring")
+    child = await start("appliance.inference.measuring")
     heard: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
     child.gone.add_done_callback(lambda _: heard.put_nowait(None))
     child.listen(heard.put_nowait)

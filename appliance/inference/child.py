@@ -131,6 +131,8 @@ class Child:
                 message = channel.receive(self._channel)
             except BlockingIOError:
                 return
+            except ConnectionResetError:  # told once, if it died with messages unread; what it sent is still there
+                continue
             except OSError:
                 message = None
             if message is None:

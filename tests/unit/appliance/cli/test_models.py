@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from appliance.versions import state as state_file
-from appliance.versions.state import STATE_FILE
+from appliance.versions.state import STATE_FILE, RememberedFailure, VersionState
 from models.bundle import pack
 from models.files import FILE_SYSTEM
 from tests.support.small_bundles import make_bundle
@@ -52,6 +53,20 @@ class TestWithoutServer:
         assert (state.mode, state.chosen) == ("specific_version", "zauberzeug/demo/1.9")
         shell.ok("models", "use", "pause")
         assert state_file.load(shell.data / STATE_FILE, FILE_SYSTEM).mode == "pause"
+
+    def test_choosing_a_model_that_failed_before_lets_it_be_tried_again(self, shell: Shell) -> None:
+        shell.ok("models", "add", zipped(shell, "1.9"))
+        failure = RememberedFailure(
+            model_id="00000000-0000-0000-0000-000000000011",
+            format="litert",
+            fingerprint="x",
+            appliance_version="1",
+            reason="It did not load.",
+            when=datetime(2026, 1, 31, tzinfo=timezone.utc),
+        )
+        state_file.save(shell.data / STATE_FILE, VersionState(failures=(failure,)), FILE_SYSTEM)
+        shell.ok("models", "use", "1.9")
+        assert state_file.load(shell.data / STATE_FILE, FILE_SYSTEM).failures == ()
 
     def test_a_version_that_is_not_there_is_not_chosen(self, shell: Shell) -> None:
         assert "there are: 0.0" in shell.fails("models", "use", "7")

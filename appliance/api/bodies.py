@@ -7,12 +7,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, MutableMapp
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from appliance.access import ASGIApp, Receive, Scope, Send
 from appliance.api.errors import response_to
+from appliance.api.forms import FormFiles
 from models.errors import DetectorApplianceError, InputTooLarge, InvalidInput, Overloaded
 
 MIB = 2**20
@@ -22,8 +21,6 @@ ENVELOPE = MIB
 
 MAX_TEXT = 4096
 """Bytes of a body that is a mode or a version."""
-
-MAX_FILES = 100
 
 
 PATIENCE = 30.0
@@ -36,6 +33,11 @@ class Budget:
     def __init__(self, max_bytes: int) -> None:
         self._max = max_bytes
         self._taken = 0
+
+    @property
+    def taken(self) -> int:
+        """Bytes that are in memory now."""
+        return self._taken
 
     @contextmanager
     def reserve(self, size: int = 0) -> Iterator[Reservation]:
@@ -70,12 +72,6 @@ class Reservation:
         self.check(size)
         self.size += size
         self._budget._taken += size
-
-
-class _InMemory(MultiPartParser):
-    """Files are kept in memory, whatever their size: their sum is bounded, and a card in a robot wears out."""
-
-    spool_max_size = 2**40
 
 
 def declared_size(request: Request, limit: int) -> int:
@@ -182,31 +178,12 @@ async def files_of(request: Request, field: str, limit: int, budget: Budget) -> 
 
     Raises `InvalidInput` where there is none, or no form at all; else as `chunks`.
     """
-    example = f"curl -F '{field}=@photo.jpg' …"
-    check_is_form(request, example)
+    form = FormFiles(request.headers.get("content-type", ""), field, f"curl -F '{field}=@photo.jpg' …")
     budget.check(declared_size(request, limit))
     with budget.reserve() as taken:
-        body = chunks(request, limit, taken)
-        parser = _InMemory(request.headers, body, max_files=MAX_FILES, max_fields=MAX_FILES, max_part_size=MIB)
-        try:
-            form = await parser.parse()
-        except (MultiPartException, KeyError, ValueError) as error:
-            # KeyError: no boundary; ValueError: a boundary that cannot be one.
-            raise InvalidInput(f"The multipart form cannot be read ({error}): {example}") from error
-        try:
-            found = [part for part in form.getlist(field) if isinstance(part, UploadFile)]
-            if not found:
-                names = ", ".join(sorted({repr(name) for name in form})) or "nothing"
-                raise InvalidInput(f"The form has no file in the field {field!r}, it has {names}: {example}")
-            yield [part.file.read() for part in found]
-        finally:
-            await form.close()
-
-
-def check_is_form(request: Request, example: str) -> None:
-    """Raises `InvalidInput` unless the body claims to be a multipart form."""
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise InvalidInput(f"The file has to come as a multipart form: {example}")
+        async for chunk in chunks(request, limit, taken):
+            form.feed(chunk)
+        yield [file.take() for file in form.finish()]
 
 
 class WholeBodies:

@@ -64,7 +64,10 @@ def router(services: Services) -> APIRouter:
 
     @made.get("/operation_mode", response_class=PlainTextResponse, tags=["operation_mode"])
     async def operation_mode() -> str:
-        """`startup`, `idle` or `detecting`."""
+        """`startup`, `idle` or `detecting`.
+
+        curl http://localhost:8004/operation_mode
+        """
         return services.versions.operation_mode
 
     @made.put("/operation_mode", tags=["operation_mode"], openapi_extra=WORD, responses=CHANGE_ERRORS)
@@ -83,7 +86,10 @@ def router(services: Services) -> APIRouter:
 
     @made.get("/outbox_mode", response_class=PlainTextResponse, tags=["outbox_mode"])
     async def outbox_mode() -> str:
-        """`continuous_upload` or `stopped`."""
+        """`continuous_upload` or `stopped`.
+
+        curl http://localhost:8004/outbox_mode
+        """
         return services.outbox_mode()
 
     @made.put("/outbox_mode", tags=["outbox_mode"], openapi_extra=WORD, responses=CHANGE_ERRORS)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
 
-from appliance.api.bodies import MIB, check_is_form, chunks, declared_size
+from appliance.api.bodies import MIB, chunks, declared_size
+from appliance.api.forms import FormFiles
 from appliance.outbox.room import MEGABYTE
 from appliance.services import Services
 from appliance.versions.updater import failures_in_words
 from models.errors import InvalidInput, NoRoom
 from models.files import FILE_SYSTEM, refusal
 from models.store import StoredModel
-
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks
 
 MAX_ZIP = 512 * MIB
 """Bytes of a model that is sent to the box; what it may unpack to is bounded on its own."""
@@ -142,82 +138,22 @@ def router(services: Services) -> APIRouter:
 
 async def _receive(request: Request, path: Path, free_space_floor: int) -> None:
     """The form's file, straight to the disk on which it will live: /tmp may be small, or memory."""
-    check_is_form(request, EXAMPLE)
-    _, options = parse_options_header(request.headers["content-type"])
-    part = _FilePart()
+    form = FormFiles(request.headers.get("content-type", ""), "file", EXAMPLE)
     target = await asyncio.to_thread(path.open, "wb")
     try:
-        parser = MultipartParser(options.get(b"boundary", b""), part.callbacks())
         async for chunk in chunks(request, MAX_ZIP):
-            parser.write(chunk)
-            if data := part.taken():
+            form.feed(chunk)
+            if len(form.files) == 1 and (data := form.files[0].take()):
                 await asyncio.to_thread(_write, target, data, path.parent, free_space_floor)
-    except FormParserError as error:
-        raise InvalidInput(f"The multipart form cannot be read ({error}): {EXAMPLE}") from error
     except OSError as error:
         raise refusal(error, "store the model") from error
     finally:
         await asyncio.to_thread(target.close)
-    if part.files != 1 or not part.complete:
-        raise InvalidInput(f"The form should have one whole file in the field 'file': {EXAMPLE}")
+    if len(form.finish()) != 1:
+        raise InvalidInput(f"The form should have one file in the field 'file': {EXAMPLE}")
 
 
 def _write(target: BinaryIO, data: bytes, folder: Path, free_space_floor: int) -> None:
     if FILE_SYSTEM.free_bytes(folder) - len(data) < free_space_floor:
         raise NoRoom("The disk is nearly full: remove models or pictures that are not needed")
     target.write(data)
-
-
-class _FilePart:
-    """Collects what belongs to the file in the field `file`, as python-multipart finds it."""
-
-    def __init__(self) -> None:
-        self.files = 0
-        self.complete = False
-        self._ours = False
-        self._header, self._value, self._disposition = b"", b"", b""
-        self._data = bytearray()
-
-    def callbacks(self) -> MultipartCallbacks:
-        """For the parser."""
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": self._on_header_field,
-            "on_header_value": self._on_header_value,
-            "on_header_end": self._on_header_end,
-            "on_headers_finished": self._on_headers_finished,
-            "on_part_data": self._on_data,
-            "on_part_end": self._end,
-        }
-
-    def taken(self) -> bytes:
-        """What has come of the file since the last call."""
-        data = bytes(self._data)
-        self._data.clear()
-        return data
-
-    def _begin(self) -> None:
-        self._disposition = b""
-
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            self._disposition = self._value
-        self._header, self._value = b"", b""
-
-    def _on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        self._ours = options.get(b"name") == b"file" and b"filename" in options and self.files == 0
-        self.files += options.get(b"name") == b"file"
-
-    def _on_data(self, data: bytes, start: int, end: int) -> None:
-        if self._ours:
-            self._data += data[start:end]
-
-    def _end(self) -> None:
-        self.complete = self.complete or self._ours

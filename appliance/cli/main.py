@@ -7,7 +7,6 @@ sentence on stderr; `--debug` shows the traceback as well.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,14 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     surroundings = Surroundings(environ=os.environ, working_directory=Path.cwd())
     try:
         outcome = cli.main(arguments, prog_name="appliance", standalone_mode=False, obj=surroundings)
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has seen enough; Python would complain once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     return outcome if isinstance(outcome, int) else 0

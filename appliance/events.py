@@ -46,25 +46,42 @@ Handler = Callable[[Caller, Any], Awaitable[Any]]
 
 
 class BoundedPacket(Packet):  # type: ignore[misc]  # python-socketio has no types
-    """A packet that does not wait for more pictures than one event may have: an event is dispatched when all are there.
+    """A packet that keeps no more binary data than one event may have: an event is dispatched when all of it is there.
 
-    What breaks the bounds is a ValueError, as are all other packets that python-socketio does not understand.
+    An event whose data cannot be put together gets the reason as its argument, an exception; nobody can send such a thing.
     """
 
-    def decode(self, encoded_packet: str) -> int:
-        """The text of a packet; returns how many binary messages are to follow."""
-        count: int = super().decode(encoded_packet)
-        if count > MAX_BATCH:
-            raise ValueError(f"{count} pictures in one event; {MAX_BATCH} are the most")
-        return count
+    json = engineio.json  # NiceGUI sets another one for everybody, which knows neither NaN nor whole numbers above 64 bits
 
-    def add_attachment(self, attachment: bytes) -> bool:
-        """One binary message; returns whether it was the last."""
-        if sum(len(each) for each in self.attachments) + len(attachment) > MAX_EVENT:
+    _came = 0
+    _bytes = 0
+
+    def add_attachment(self, attachment: bytes | str) -> bool:
+        """One message that belongs to this packet; returns whether it was the last."""
+        self._came += 1
+        self._bytes += len(attachment)
+        if self._bytes <= MAX_EVENT and self._came <= MAX_BATCH:
+            self.attachments.append(attachment)
+        else:
             self.attachments.clear()
-            raise ValueError(f"the pictures of one event have more than {MAX_EVENT} bytes")
-        complete: bool = super().add_attachment(attachment)
-        return complete
+        if self._came < self.attachment_count:
+            return False
+        self.data = self._put_together()
+        self.attachments.clear()
+        return True
+
+    def _put_together(self) -> Any:
+        if self._bytes > MAX_EVENT or self._came > MAX_BATCH:
+            reason: DetectorApplianceError = InputTooLarge(
+                f"The event came with {self._came} pictures of {self._bytes // 2**20} MiB together; {MAX_BATCH} of "
+                f"{MAX_EVENT // 2**20} MiB together are the most"
+            )
+        else:
+            try:
+                return self.reconstruct_binary(self.data, self.attachments)
+            except (LookupError, TypeError):
+                reason = InvalidInput("The event speaks of binary data that did not come with it")
+        return [*self.data[:1], reason] if isinstance(self.data, list) else []
 
 
 def server(services: Services) -> socketio.AsyncServer:
@@ -105,7 +122,10 @@ def server(services: Services) -> socketio.AsyncServer:
         async def on_event(sid: str, *arguments: Any) -> Any:
             try:
                 caller = callers.demand(sid, name)
-                return await handler(caller, arguments[0] if arguments else None)
+                argument = arguments[0] if arguments else None
+                if isinstance(argument, DetectorApplianceError):
+                    raise argument
+                return await handler(caller, argument)
             except DetectorApplianceError as error:
                 return {"error": str(error)}
             except Exception as error:  # supervises every event: silence would leave a robot waiting for its time-out

@@ -13,9 +13,11 @@ from models.errors import InvalidInput
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-MAX_FILES = 100
+MAX_PARTS = 100
+"""Files and other fields of one form."""
 
-MAX_PARTS = 200
+MAX_PART_HEADERS = 16 * 1024
+"""Bytes that the headers of one part may have."""
 
 
 @dataclass
@@ -32,10 +34,10 @@ class FilePart:
         return data
 
 
-class FormReader:
+class FormFiles:
     """The files in the field `name` of a form whose header is `content_type`.
 
-    Feed it the body; `files` grows as files begin. What is wrong is raised as `InvalidInput` with the `example`.
+    Feed it the body; `files` grows as files begin. What is wrong is raised as `InvalidInput`, with the `example`.
     """
 
     def __init__(self, content_type: str, name: str, example: str) -> None:
@@ -44,17 +46,18 @@ class FormReader:
         self._example = example
         self._parts: list[str] = []
         self._header, self._value, self._disposition = b"", b"", b""
+        self._header_bytes = 0
         self._current: FilePart | None = None
         if not content_type.lower().startswith("multipart/form-data"):
             raise InvalidInput(f"The file has to come as a multipart form: {example}")
-        _, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary", b"")
+        try:
+            _, options = parse_options_header(content_type)
+            boundary = options.get(b"boundary", b"")
+            self._parser = MultipartParser(boundary, self._callbacks())
+        except ValueError as error:  # among them the parser's own, for a boundary that is too long
+            raise self._unreadable(str(error)) from error
         if not boundary:
             raise self._unreadable("its header names no boundary")
-        try:
-            self._parser = MultipartParser(boundary, self._callbacks())
-        except (FormParserError, ValueError) as error:
-            raise self._unreadable(str(error)) from error
 
     def feed(self, data: bytes) -> None:
         """The next piece of the body."""
@@ -88,13 +91,21 @@ class FormReader:
 
     def _on_part_begin(self) -> None:
         self._disposition = b""
+        self._header_bytes = 0
         self._current = None
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._count_header(end - start)
         self._header += data[start:end]
 
     def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count_header(end - start)
         self._value += data[start:end]
+
+    def _count_header(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > MAX_PART_HEADERS:
+            raise self._unreadable(f"a part of it has headers of more than {MAX_PART_HEADERS} bytes")
 
     def _on_header_end(self) -> None:
         if self._header.lower() == b"content-disposition":
@@ -107,11 +118,11 @@ class FormReader:
         if name is None:
             raise self._unreadable("a part of it has no name")
         self._parts.append(name.decode(errors="replace"))
+        if len(self._parts) > MAX_PARTS:
+            raise InvalidInput(f"The form has more than {MAX_PARTS} parts; send fewer pictures at once")
         if name == self._name.encode() and b"filename" in options:
             self._current = FilePart()
             self.files.append(self._current)
-        if len(self.files) > MAX_FILES or len(self._parts) > MAX_PARTS:
-            raise InvalidInput(f"The form has too many parts; {MAX_FILES} files are the most")
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._current is not None:

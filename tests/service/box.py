@@ -167,7 +167,9 @@ class Box:
                     headers=dict(headers or {}),
                     auth=auth,
                 )
-                stack.push_async_callback(robot.disconnect)
+                # A polite goodbye would wait until the last poll of a polling client times out, half a minute.
+                stack.push_async_callback(robot.eio.http.close)
+                stack.push_async_callback(robot.eio.disconnect, abort=transports == ["polling"])
                 return await story(robot)
 
         return self.run(connected(), timeout)

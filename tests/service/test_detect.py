@@ -144,7 +144,7 @@ def test_both_spellings_of_the_date_header_count(box: Box, header: str) -> None:
 
 
 def test_headers_may_have_letters_beyond_ascii_as_curl_sends_them(box: Box) -> None:
-    sent = {"source": "Schüttgut-Förderer".encode(), "autoupload": b"disabled"}
+    sent = {b"source": "Schüttgut-Förderer".encode(), b"autoupload": b"disabled"}
 
     answer = box.http.post("/detect", files={"file": CAT.jpeg}, headers=sent)
 
@@ -158,7 +158,8 @@ def test_each_camera_has_a_history_of_its_own_whatever_its_header_is_called(box:
             "/detect", files={"file": CUP.jpeg}, headers={header: f"{header} {camera}", "autoupload": "filtered"}
         )
         assert answer.status_code == 200
-        return answer.headers.get("x-upload-reasons")
+        found: str | None = answer.headers.get("x-upload-reasons")
+        return found
 
     assert reasons("front") == "uncertain", "something uncertain and new is picked"
     assert reasons("front") is None, "it is not new any more"

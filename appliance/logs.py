@@ -11,6 +11,9 @@ import logging
 from datetime import datetime, timezone
 from typing import Any, Literal, TextIO
 
+HANDLER = "appliance"
+"""Name of our handler, to be told from those of others (a test runner's, say), which stay."""
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 """Attributes that every record has; what goes beyond was passed as `extra`. uvicorn adds a coloured copy."""
 
@@ -26,10 +29,11 @@ def configure(level: str, format: Literal["text", "json"], stream: TextIO) -> No
 
     `level` is DEBUG, INFO, WARNING or ERROR.
     """
-    handler = _Handler(stream)
+    handler = logging.StreamHandler(stream)
+    handler.set_name(HANDLER)
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter(colour=stream.isatty()))
     root = logging.getLogger()
-    for former in [each for each in root.handlers if isinstance(each, _Handler)]:
+    for former in [each for each in root.handlers if each.name == HANDLER]:
         root.removeHandler(former)
     root.addHandler(handler)
     root.setLevel(level)
@@ -43,10 +47,6 @@ def configure(level: str, format: Literal["text", "json"], stream: TextIO) -> No
         logger.setLevel(logging.NOTSET)
     for name in ("uvicorn.access", "httpx", "httpcore", "socketio", "engineio", "PIL", "asyncio", "multipart"):
         logging.getLogger(name).setLevel(chatty)
-
-
-class _Handler(logging.StreamHandler[TextIO]):
-    """Ours, to be told from the handlers of others (a test runner's, say), which stay."""
 
 
 class TextFormatter(logging.Formatter):

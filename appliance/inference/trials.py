@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ async def _one_process(
     measured: list[Measured] = []
     trying: Choice | None = None
     try:
-        child.tell({"folder": str(bundle.folder), "cache": str(cache), "wanted": wanted, "skip": [*map(str, skip)]})
+        with suppress(OSError):  # if it has died already, nothing is heard but that
+            child.tell({"folder": str(bundle.folder), "cache": str(cache), "wanted": wanted, "skip": [*map(str, skip)]})
         patience = deadline
         while (said := await asyncio.wait_for(heard.get(), patience)) is not None:
             if "failed" in said:
@@ -74,8 +76,6 @@ async def _one_process(
                 return measured, None
     except asyncio.TimeoutError:
         reason = f"did not come to an end within {patience:g} s"
-    except OSError:
-        reason = "could not be asked"
     else:
         reason = f"killed the process that tried it. {child.why_it_died()}"
     finally:

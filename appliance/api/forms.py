@@ -72,7 +72,7 @@ class FormFiles:
             names = ", ".join(sorted({repr(each[:60]) for each in self._parts})) or "nothing"
             raise InvalidInput(f"The form has no file in the field {self._name!r}, it has {names}: {self._example}")
         if not all(each.complete for each in self.files):
-            raise self._unreadable("it was cut off")
+            raise self._unreadable("it ends in the middle of a file")
         return self.files
 
     def _unreadable(self, why: str) -> InvalidInput:

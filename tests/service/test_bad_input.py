@@ -185,9 +185,13 @@ FORMS: dict[str, tuple[dict[str, str], bytes, str]] = {
     "no content type": ({}, CAT.jpeg, "multipart form"),
     "urlencoded": ({"content-type": "application/x-www-form-urlencoded"}, b"file=abc", "multipart form"),
     "no boundary": ({"content-type": "multipart/form-data"}, b"--x\r\n", "cannot be read"),
-    "empty boundary": ({"content-type": "multipart/form-data; boundary="}, b"--\r\n", ""),
+    "empty boundary": ({"content-type": "multipart/form-data; boundary="}, b"--\r\n", "no boundary"),
     "endless boundary": ({"content-type": "multipart/form-data; boundary=" + "x" * 3000}, b"--x\r\n", "cannot be read"),
-    "another boundary": ({"content-type": "multipart/form-data; boundary=y"}, b"--x\r\n\r\n--x--\r\n", ""),
+    "another boundary": (
+        {"content-type": "multipart/form-data; boundary=y"},
+        b"--x\r\n\r\n--x--\r\n",
+        "cannot be read",
+    ),
     "empty form": ({"content-type": "multipart/form-data; boundary=x"}, b"--x--\r\n", "no file"),
     "no body": ({"content-type": "multipart/form-data; boundary=x"}, b"", "no file"),
     "part without name": (
@@ -238,8 +242,7 @@ def test_a_form_that_is_none_is_refused_with_an_example(box: Box, path: str, nam
 
     assert answer.status_code == 422
     detail = answer.json()["detail"]
-    if path != "/api/v1/models":
-        assert word in detail
+    assert word in detail
     assert "curl -F" in detail, "it says how it is done"
 
 
@@ -390,11 +393,14 @@ def speak(box: Box, *messages: str | bytes, due: tuple[int, ...] = (99,)) -> lis
             aiohttp.ClientSession() as session,
             session.ws_connect(f"{box.url}/ws/socket.io/?EIO=4&transport=websocket") as websocket,
         ):
-            heard.append(await websocket.receive_str(timeout=5))
+            heard.append((await websocket.receive(timeout=5)).data)
             await websocket.send_str("40")
-            heard.append(await websocket.receive_str(timeout=5))
+            heard.append((await websocket.receive(timeout=5)).data)
             for message in messages:
-                await (websocket.send_str if isinstance(message, str) else websocket.send_bytes)(message)
+                if isinstance(message, str):
+                    await websocket.send_str(message)
+                else:
+                    await websocket.send_bytes(message)
             await websocket.send_str('4299["get_outbox_mode"]')
             while True:
                 answer = await websocket.receive(timeout=5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def raw(photograph: Photograph, **more: Any) -> dict[str, Any]:
     return {"bytes": pixels.tobytes("C"), "dtype": str(pixels.dtype), "shape": pixels.shape, **more}
 
 
-FORMS = {
+FORMS: dict[str, Callable[[Photograph], Any]] = {
     "bytes (0.13 to 0.17)": lambda photograph: photograph.jpeg,
     "array (0.18 to 0.25)": raw,
     "format raw (0.26)": lambda photograph: raw(photograph, format="raw"),
@@ -73,7 +73,13 @@ def test_rest_and_socketio_give_the_same_answer(box: Box) -> None:
 
 def test_what_rosys_sends_beside_the_picture_comes_back(box: Box) -> None:
     modern = {"camera_id": "front", "tags": ["a", "b"], "source": "robot 7", "creation_date": "2024-01-31T12:34:56"}
-    empty = {"camera_id": "front", "tags": [], "source": None, "creation_date": None, "autoupload": None}
+    empty: dict[str, Any] = {
+        "camera_id": "front",
+        "tags": [],
+        "source": None,
+        "creation_date": None,
+        "autoupload": None,
+    }
 
     answer = box.call("detect", {"image": CAT.jpeg, **DISABLED, **modern})
     assert (answer["tags"], answer["source"], answer["created"]) == (["a", "b"], "robot 7", "2024-01-31T12:34:56")
@@ -240,7 +246,7 @@ def test_soft_reload_is_acknowledged_at_once_and_interrupts_nothing(make_box: Ma
     reloaded: list[bool] = []
 
     async def story(robot: socketio.AsyncClient) -> list[float]:
-        durations = []
+        durations: list[float] = []
         started = time.perf_counter()
         assert await robot.call("soft_reload", timeout=5) == {"status": "OK"}
         assert time.perf_counter() - started < 1.0

@@ -139,18 +139,20 @@ def router(services: Services) -> APIRouter:
 async def _receive(request: Request, path: Path, free_space_floor: int) -> None:
     """The form's file, straight to the disk on which it will live: /tmp may be small, or memory."""
     form = FormFiles(request.headers.get("content-type", ""), "file", EXAMPLE)
-    target = await asyncio.to_thread(path.open, "wb")
     try:
-        async for chunk in chunks(request, MAX_ZIP):
-            form.feed(chunk)
-            if len(form.files) == 1 and (data := form.files[0].take()):
-                await asyncio.to_thread(_write, target, data, path.parent, free_space_floor)
+        target = await asyncio.to_thread(path.open, "wb")
+        try:
+            async for chunk in chunks(request, MAX_ZIP):
+                form.feed(chunk)
+                if len(form.files) > 1:
+                    raise InvalidInput(f"The form has several files in the field 'file'; send one model: {EXAMPLE}")
+                if form.files and (data := form.files[0].take()):
+                    await asyncio.to_thread(_write, target, data, path.parent, free_space_floor)
+        finally:
+            await asyncio.to_thread(target.close)
     except OSError as error:
         raise refusal(error, "store the model") from error
-    finally:
-        await asyncio.to_thread(target.close)
-    if len(form.finish()) != 1:
-        raise InvalidInput(f"The form should have one file in the field 'file': {EXAMPLE}")
+    form.finish()
 
 
 def _write(target: BinaryIO, data: bytes, folder: Path, free_space_floor: int) -> None:

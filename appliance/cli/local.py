@@ -61,7 +61,13 @@ class LocalModel:
         return ImageMetadata.model_validate(seen.detections)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._loop.run_until_complete(work)
+        task = self._loop.create_task(work)
+        try:
+            return self._loop.run_until_complete(task)
+        except KeyboardInterrupt:
+            task.cancel()
+            self._loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+            raise
 
     def _limits(self) -> InferenceLimits:
         return InferenceLimits(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +164,17 @@ class TestWithoutServer:
         picture(shell.folder / "a.png")
         out = shell.ok("detect", "a.png", "--model", seed_folder(), RUNTIME="litert/cpu/1")
         assert "nothing found" in out
+
+    def test_ctrl_c_ends_it_at_once_and_without_a_traceback(self, shell: Shell) -> None:
+        picture(shell.folder / "a.png")
+        command = [sys.executable, "-m", "appliance", "detect", *["a.png"] * 10_000]
+        environ = {**os.environ, **shell.environ, "RUNTIME": "litert/cpu/1"}
+        with subprocess.Popen(
+            command, cwd=shell.folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout
+            assert process.stdout.readline() == "a.png: nothing found\n"
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert errors.strip() == "Interrupted."

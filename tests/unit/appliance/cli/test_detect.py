@@ -166,7 +166,7 @@ class TestWithoutServer:
         assert "nothing found" in out
 
     def test_ctrl_c_ends_it_at_once_and_without_a_traceback(self, shell: Shell) -> None:
-        picture(shell.folder / "a.png")
+        picture(shell.folder / "a.png", 2000, 1500)  # so large that the signal finds it under way
         command = [sys.executable, "-m", "appliance", "detect", *["a.png"] * 10_000]
         environ = {**os.environ, **shell.environ, "RUNTIME": "litert/cpu/1"}
         with subprocess.Popen(

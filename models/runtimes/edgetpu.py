@@ -47,7 +47,7 @@ def _listed_by_pycoral() -> list[str] | None:
     return [str(found.get("path", found)) for found in listing()]
 
 
-def delegate(load_delegate: Callable[[str], Any]) -> Any:
+def delegate(load_delegate: Callable[[str], Any], root: Path = Path("/")) -> Any:
     """The Edge TPU as a delegate of an interpreter. Raises `RuntimeMissing` with what to do."""
     try:
         return load_delegate(DELEGATE)
@@ -56,7 +56,7 @@ def delegate(load_delegate: Callable[[str], Any]) -> Any:
             f"{DELEGATE} is not installed, so an Edge TPU cannot be used: install Google's package libedgetpu1-std"
         ) from error
     except ValueError as error:
-        found = devices()
+        found = devices(root)
         hint = (
             f"{', '.join(found)} is there but does not answer: is another program using it, may this user open it?"
             if found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -36,13 +36,17 @@ def interpreter_module() -> ModuleType:
 
 
 class LiteRtRuntime:
-    """See `models.runtimes.base.Runtime`."""
+    """See `models.runtimes.base.Runtime`. `library` gives the module with the interpreter; `root`: of the file system."""
 
     name = "litert"
 
+    def __init__(self, library: Callable[[], Any] = interpreter_module, root: Path = Path("/")) -> None:
+        self._library = library
+        self._root = root
+
     def choices(self, weights: WeightsSpec, cpu_threads: Sequence[int]) -> list[Choice]:
         """Edge TPU weights run on an Edge TPU only, all others on the CPU only."""
-        interpreter_module()
+        self._library()
         if weights.accelerator == "edgetpu":
             return [Choice(self.name, "edgetpu", 1)]
         if weights.accelerator in ("cpu", "any"):
@@ -51,7 +55,7 @@ class LiteRtRuntime:
 
     def present(self, accelerator: str) -> bool:
         """Whether an Edge TPU is plugged in; a CPU always is."""
-        return accelerator == "cpu" or (accelerator == "edgetpu" and bool(edgetpu.devices()))
+        return accelerator == "cpu" or (accelerator == "edgetpu" and bool(edgetpu.devices(self._root)))
 
     def version(self) -> str:
         """For example `ai-edge-litert 2.3.0`."""
@@ -64,8 +68,8 @@ class LiteRtRuntime:
 
     def load(self, path: Path, weights: WeightsSpec, choice: Choice, cache: Path) -> LiteRtModel:  # noqa: ARG002 - LiteRT compiles nothing that could be kept
         """See `models.runtimes.base.Runtime.load`."""
-        module = interpreter_module()
-        delegates = [edgetpu.delegate(module.load_delegate)] if choice.accelerator == "edgetpu" else []
+        module = self._library()
+        delegates = [edgetpu.delegate(module.load_delegate, self._root)] if choice.accelerator == "edgetpu" else []
         try:
             interpreter = module.Interpreter(
                 model_path=str(path), num_threads=choice.threads, experimental_delegates=delegates

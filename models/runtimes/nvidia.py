@@ -37,12 +37,12 @@ def identity(root: Path = Path("/"), nvidia_smi: str = "nvidia-smi") -> Gpu | No
     return Gpu(name.strip(), driver.strip()) if name.strip() else None
 
 
-def tensorrt_version() -> str:
+def tensorrt_version(root: Path = Path("/")) -> str:
     """Of the Python package, or of the library's file name on a Jetson; `unknown` where neither tells."""
     for distribution in ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"):
         try:
             return metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
-    libraries = sorted(Path("/usr/lib/aarch64-linux-gnu").glob("libnvinfer.so.*.*"))
-    return libraries[-1].name.partition(".so.")[2] if libraries else "unknown"
+    libraries = sorted((root / "usr/lib").glob("*-linux-gnu/libnvinfer.so.*.*"))
+    return ",".join(library.name.partition(".so.")[2] for library in libraries) or "unknown"

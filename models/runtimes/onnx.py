@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -45,13 +45,23 @@ def library() -> ModuleType:
 
 
 class OnnxRuntime:
-    """See `models.runtimes.base.Runtime`."""
+    """See `models.runtimes.base.Runtime`. The arguments give the module, the GPU of this box, and TensorRT's version."""
 
     name = "onnx"
 
+    def __init__(
+        self,
+        library: Callable[[], Any] = library,
+        gpu: Callable[[], nvidia.Gpu | None] = nvidia.identity,
+        tensorrt_version: Callable[[], str] = nvidia.tensorrt_version,
+    ) -> None:
+        self._library = library
+        self._gpu = gpu
+        self._tensorrt_version = tensorrt_version
+
     def choices(self, weights: WeightsSpec, cpu_threads: Sequence[int]) -> list[Choice]:
         """The GPU, where the installed ONNX Runtime was built for one, before the CPU."""
-        available = library().get_available_providers()
+        available = self._library().get_available_providers()
         gpus = [
             Choice(self.name, accelerator, 1)
             for accelerator in ("tensorrt", "cuda")
@@ -62,7 +72,7 @@ class OnnxRuntime:
 
     def present(self, accelerator: str) -> bool:
         """Whether a GPU shows itself; a CPU always does."""
-        return accelerator == "cpu" or (accelerator in PROVIDERS and nvidia.identity() is not None)
+        return accelerator == "cpu" or (accelerator in PROVIDERS and self._gpu() is not None)
 
     def version(self) -> str:
         """For example `onnxruntime 1.31.0`. Nothing is imported for it where the package says its version."""
@@ -72,18 +82,22 @@ class OnnxRuntime:
             except metadata.PackageNotFoundError:
                 continue
         try:
-            return f"onnxruntime {library().__version__}"
+            return f"onnxruntime {self._library().__version__}"
         except RuntimeMissing:
             return "onnxruntime missing"
 
     def load(self, path: Path, weights: WeightsSpec, choice: Choice, cache: Path) -> OnnxModel:
         """See `models.runtimes.base.Runtime.load`."""
-        ort = library()
+        ort = self._library()
         provider = PROVIDERS.get(choice.accelerator)
         if provider is None or provider not in ort.get_available_providers():
             raise RuntimeMissing(
                 f"The installed ONNX Runtime has no {choice.accelerator}: install onnxruntime-gpu and NVIDIA's libraries"
             )
+        engines = cache
+        if choice.accelerator == "tensorrt":
+            engines = self._engines(cache, weights.sha256 or hashlib.sha256(path.read_bytes()).hexdigest())
+            engines.mkdir(parents=True, exist_ok=True)
         options = ort.SessionOptions()
         options.intra_op_num_threads = choice.threads
         options.inter_op_num_threads = 1
@@ -91,9 +105,7 @@ class OnnxRuntime:
         # Threads that spin while they wait cost a whole core between two pictures.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            session = ort.InferenceSession(
-                str(path), options, providers=providers(choice.accelerator, weights, path, cache, ort.__version__)
-            )
+            session = ort.InferenceSession(str(path), options, providers=providers(choice.accelerator, engines))
         except Exception as error:  # ONNX Runtime raises classes of its own that derive from Exception only
             raise ModelFailed(f"ONNX Runtime cannot load {path.name}: {_first_line(error)}") from error
         if session.get_providers()[0] != provider:
@@ -103,27 +115,23 @@ class OnnxRuntime:
             )
         return OnnxModel(session, weights)
 
+    def _engines(self, cache: Path, model: str) -> Path:
+        gpu = self._gpu() or nvidia.Gpu("unknown", "unknown")
+        return engine_folder(cache, model, gpu.name, gpu.driver, self._tensorrt_version(), self._library().__version__)
 
-def providers(
-    accelerator: str, weights: WeightsSpec, path: Path, cache: Path, onnxruntime_version: str
-) -> list[str | tuple[str, dict[str, str]]]:
+
+def providers(accelerator: str, engines: Path) -> list[str | tuple[str, dict[str, str]]]:
     """Execution providers with their options, the wanted one first and those that take what it cannot run behind it."""
     chain: list[str | tuple[str, dict[str, str]]] = []
     if accelerator == "tensorrt":
-        folder = engine_cache(cache, weights, path, onnxruntime_version)
-        folder.mkdir(parents=True, exist_ok=True)
-        chain.append(
-            (
-                PROVIDERS["tensorrt"],
-                {
-                    "trt_engine_cache_enable": "1",
-                    "trt_engine_cache_path": str(folder),
-                    "trt_timing_cache_enable": "1",
-                    "trt_timing_cache_path": str(folder),
-                    "trt_fp16_enable": "1",
-                },
-            )
-        )
+        options = {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": str(engines),
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": str(engines),
+            "trt_fp16_enable": "1",
+        }
+        chain.append((PROVIDERS["tensorrt"], options))
     if accelerator in ("tensorrt", "cuda"):
         # The default search tries every convolution algorithm at the first picture of each shape: seconds on a Jetson.
         chain.append((PROVIDERS["cuda"], {"cudnn_conv_algo_search": "HEURISTIC"}))
@@ -131,12 +139,9 @@ def providers(
     return chain
 
 
-def engine_cache(cache: Path, weights: WeightsSpec, path: Path, onnxruntime_version: str) -> Path:
-    """Folder for TensorRT's engine and timing cache of these weights on this box."""
-    model = weights.sha256 or hashlib.sha256(path.read_bytes()).hexdigest()
-    gpu = nvidia.identity() or nvidia.Gpu("unknown", "unknown")
-    key = "|".join((model, gpu.name, gpu.driver, nvidia.tensorrt_version(), onnxruntime_version))
-    return cache / "tensorrt" / hashlib.sha256(key.encode()).hexdigest()[:32]
+def engine_folder(cache: Path, *key: str) -> Path:
+    """Folder for TensorRT's engine and timing cache. `key`: everything that makes an engine useless when it changes."""
+    return cache / "tensorrt" / hashlib.sha256("|".join(key).encode()).hexdigest()[:32]
 
 
 class OnnxModel:

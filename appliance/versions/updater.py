@@ -20,7 +20,7 @@ from appliance.versions.state import ModelReference, RememberedFailure, VersionS
 from models.bundle import Bundle, open_bundle
 from models.errors import BundleError, DetectorApplianceError, ModelFailed, StorageRefused, UnknownVersion
 from models.files import FileSystem
-from models.store import ModelStore, StoredModel
+from models.store import ModelStore, StoredModel, version_key
 from models.wire.node_status import ModelVersionResponse, OperationMode
 
 log = logging.getLogger(__name__)
@@ -89,8 +89,8 @@ class Versions:
 
     @property
     def local_versions(self) -> list[str]:
-        """Versions on this box that may be chosen. Blocks."""
-        return list(dict.fromkeys(model.version for model in self._store.list() if self.scope.holds(model)))
+        """Versions on this box that may be chosen, in the order of their numbers. Blocks."""
+        return sorted({model.version for model in self._store.list() if self.scope.holds(model)}, key=version_key)
 
     async def response(self) -> ModelVersionResponse:
         """As `GET /model_version` and the event `get_model_version` tell it."""

@@ -80,7 +80,7 @@ def resolve(wanted: str, models: Sequence[StoredModel], scope: Scope) -> StoredM
         and match["format"] in (None, model.format)
     ]
     if not meant:
-        there = ", ".join(dict.fromkeys(model.version for model in inside)) or "none"
+        there = ", ".join(sorted({model.version for model in inside}, key=version_key)) or "none"
         raise UnknownVersion(f"Version {wanted} is not on this box; there are: {there}")
     owners = dict.fromkeys(f"{model.organization}/{model.project}/{model.version}" for model in meant)
     if len(owners) > 1:

@@ -223,7 +223,7 @@ def test_only_models_of_the_own_project_and_the_seed_model_can_be_chosen(make_bo
     choose(box, "1.0")
     assert serving(box)["organization"] == "zauberzeug"
     refused = box.http.put("/model_version", content="1.5")
-    assert (refused.status_code, "there are: 1.0, 0.0" in refused.json()["detail"]) == (400, True)
+    assert (refused.status_code, "there are: 0.0, 1.0" in refused.json()["detail"]) == (400, True)
 
 
 def test_a_format_that_this_box_does_not_run_cannot_be_chosen(make_box: MakeBox) -> None:

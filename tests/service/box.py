@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiohttp
 import httpx
 import socketio
 import uvicorn
@@ -155,11 +155,11 @@ class Box:
         auth: object = None,
         timeout: float = 60.0,
     ) -> T:
-        """Run a story with a Socket.IO client that is connected."""
+        """Run a story with a Socket.IO client that is connected, in an event loop of its own."""
 
         async def connected() -> T:
-            async with AsyncExitStack() as stack:
-                robot = socketio.AsyncClient(reconnection=False)
+            async with aiohttp.ClientSession() as session:
+                robot = socketio.AsyncClient(reconnection=False, http_session=session)
                 await robot.connect(
                     self.url,
                     socketio_path=PATH,
@@ -167,12 +167,16 @@ class Box:
                     headers=dict(headers or {}),
                     auth=auth,
                 )
-                # A polite goodbye would wait until the last poll of a polling client times out, half a minute.
-                stack.push_async_callback(robot.eio.http.close)
-                stack.push_async_callback(robot.eio.disconnect, abort=transports == ["polling"])
-                return await story(robot)
+                reading = robot.eio.read_loop_task
+                try:
+                    return await asyncio.wait_for(story(robot), timeout)
+                finally:
+                    # A polite goodbye would wait until the last poll of a polling client times out, half a minute.
+                    await robot.eio.disconnect(abort=transports == ["polling"])
+                    reading.cancel()
+                    await asyncio.wait([reading])
 
-        return self.run(connected(), timeout)
+        return asyncio.run(connected())
 
     def call(self, event: str, *data: Any, **connection: Any) -> Any:
         """Send one Socket.IO event on a connection of its own; what it is acknowledged with."""
@@ -185,7 +189,8 @@ class Box:
     def detects(self, picture: bytes) -> bool:
         """Whether the box still does what it is for."""
         answer = self.http.post("/detect", files={"file": picture}, headers={"autoupload": "disabled"})
-        return answer.status_code == 200 and bool(answer.json()["box_detections"])
+        assert answer.status_code == 200, answer.text
+        return bool(answer.json()["box_detections"])
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
         """Return as soon as the condition holds; fails if it does not in time."""

@@ -14,6 +14,12 @@ from tests.service.bundles import model_zip
 MakeBox = Callable[..., Box]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Two things that python-socketio's client does with aiohttp while it polls are none of the box's."""
+    config.addinivalue_line("filterwarnings", "ignore:Sending a large body:ResourceWarning")
+    config.addinivalue_line("filterwarnings", "ignore:Unclosed connection:ResourceWarning")
+
+
 @pytest.fixture(scope="session")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     """A box as it comes out of the carton, standalone, with the seed model. Whoever changes a mode sets it back."""

@@ -22,9 +22,7 @@ DISABLED = {"autoupload": "disabled"}
 
 def one_of_two(test: Any) -> Any:
     """Once over websocket alone, once over polling alone."""
-    named = pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=["websocket", "polling"])(test)
-    # aiohttp, which is the client's, would rather be given large bodies in another way
-    return pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")(named)
+    return pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=["websocket", "polling"])(test)
 
 
 def raw(photograph: Photograph, **more: Any) -> dict[str, Any]:

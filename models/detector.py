@@ -76,7 +76,8 @@ class Detector:
             class_count=len(self._categories),
         )
         self._loaded = list(loaded)
-        self._free: queue.SimpleQueue[LoadedModel] = queue.SimpleQueue()
+        # Last in, first out: one robot that asks again and again gets the copy whose weights are in the cache.
+        self._free: queue.LifoQueue[LoadedModel] = queue.LifoQueue()
         for model in self._loaded:
             self._free.put(model)
         self._shared = self._loaded[0] if self._loaded[0].concurrency == "shared" else None

@@ -57,6 +57,17 @@ def send(channel: socket.socket, header: Mapping[str, Any], payload: Payload | N
         os.close(file)
 
 
+def send_with_file(channel: socket.socket, header: Mapping[str, Any], file: int) -> None:
+    """Send a short message and an open file beside it. Raises OSError as `send` does."""
+    socket.send_fds(channel, [_INLINE + json.dumps(header, separators=(",", ":")).encode()], [file])
+
+
+def receive_with_file(channel: socket.socket) -> tuple[dict[str, Any], memoryview] | None:
+    """What `send_with_file` has sent, the file mapped read-only, without touching its pages; None at the end."""
+    message, files, _, _ = socket.recv_fds(channel, MAX_HEADER + 1, 1)
+    return (json.loads(message[1:]), _mapped(files[0], populate=False)) if message else None
+
+
 def receive(channel: socket.socket) -> tuple[dict[str, Any], memoryview | None] | None:
     """The next message with its picture, mapped read-only; None when the other end is gone.
 
@@ -110,11 +121,12 @@ def _memory_file(payload: Payload) -> int:
     return file
 
 
-def _mapped(file: int) -> memoryview:
+def _mapped(file: int, *, populate: bool = True) -> memoryview:
     try:
         if os.fstat(file).st_size == 0:
             return memoryview(b"")
         # All pages at once: they are there, and each would cost a fault of its own.
-        return memoryview(mmap.mmap(file, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ))
+        flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if populate else 0)
+        return memoryview(mmap.mmap(file, 0, flags=flags, prot=mmap.PROT_READ))
     finally:
         os.close(file)

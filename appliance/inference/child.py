@@ -104,6 +104,14 @@ class Child:
             self._hung_up()
             raise
 
+    def tell_with_file(self, header: dict[str, Any], file: int) -> None:
+        """Send a short message and an open file. Raises OSError as `tell` does."""
+        try:
+            channel.send_with_file(self._channel, header, file)
+        except OSError:
+            self._hung_up()
+            raise
+
     def kill(self) -> None:
         """End it at once, whatever it is doing."""
         self._condemned = True

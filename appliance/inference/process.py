@@ -11,9 +11,13 @@ from typing import Any
 
 from appliance.inference.channel import Payload
 from appliance.inference.child import Child, Start
+from appliance.inference.region import Region
 from appliance.inference.worker import WorkerOrder
 from models import errors
-from models.errors import DetectorApplianceError, ModelFailed, WorkerLost
+from models.errors import DetectionUnavailable, DetectorApplianceError, ModelFailed, WorkerLost
+
+SPARE_PLACES = 2
+"""Pictures that may be sent ahead of the lanes and still find a place in the shared memory."""
 
 
 def error_of(answer: dict[str, Any]) -> DetectorApplianceError:
@@ -26,7 +30,7 @@ def error_of(answer: dict[str, Any]) -> DetectorApplianceError:
 class WorkerProcess:
     """A running worker. Made by `launch`; `gone` is done as soon as it has died, for whatever reason."""
 
-    def __init__(self, child: Child, order: WorkerOrder) -> None:
+    def __init__(self, child: Child, order: WorkerOrder, region: Region) -> None:
         self.order = order
         self.pid = child.pid
         self.choice = order.choice
@@ -36,6 +40,8 @@ class WorkerProcess:
         self._child = child
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unanswered: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._region = region
+        self._places: dict[int, int] = {}
         self._ids = itertools.count()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -49,7 +55,13 @@ class WorkerProcess:
         Raises what the worker says is wrong (`ModelFailed`, `BundleError`), `ModelFailed` if it dies or hangs, and
         `DetectionUnavailable` where the box cannot start a process.
         """
-        worker = WorkerProcess(await start("appliance.inference.worker"), order)
+        region = _region(order.lanes + SPARE_PLACES)
+        try:
+            child = await start("appliance.inference.worker")
+        except BaseException:
+            region.close()
+            raise
+        worker = WorkerProcess(child, order, region)
         try:
             await asyncio.wait_for(worker._load(), deadline)
         except BaseException as error:
@@ -62,7 +74,7 @@ class WorkerProcess:
     async def _load(self) -> None:
         """Give the order, and wait for what comes of it."""
         with suppress(OSError):  # if it has died already, `gone` tells
-            self._child.tell(asdict(self.order))
+            self._child.tell_with_file(asdict(self.order), self._region.file)
         either: set[asyncio.Future[Any]] = {self._ready, self.gone}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._ready.done():
@@ -87,7 +99,13 @@ class WorkerProcess:
         number = next(self._ids)
         try:
             # The clock is the machine's: the worker tells from it how long the picture waited in the channel.
-            self._child.tell({"id": number, "sent": time.perf_counter(), **header}, payload)
+            asked = {"id": number, "sent": time.perf_counter(), **header}
+            place = self._region.write(payload)
+            if place is None:
+                self._child.tell(asked, payload)
+            else:
+                self._places[number] = place
+                self._child.tell({**asked, "at": place, "size": memoryview(payload).nbytes})
         except OSError as error:
             raise WorkerLost(f"The inference worker takes no pictures: {error.strerror}") from error
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -114,6 +132,8 @@ class WorkerProcess:
     def _take(self, message: dict[str, Any]) -> None:
         if "id" in message:
             answer = self._unanswered.pop(message["id"], None)
+            if (place := self._places.pop(message["id"], None)) is not None:
+                self._region.free(place)
             if not self._unanswered:
                 self._idle.set()
             if answer is not None and not answer.done():
@@ -132,4 +152,12 @@ class WorkerProcess:
                 answer.set_exception(WorkerLost("The inference worker died"))
                 answer.exception()  # whoever asked may have stopped waiting; that is no news for the log
         self._unanswered.clear()
+        self._region.close()
         self._idle.set()
+
+
+def _region(places: int) -> Region:
+    try:
+        return Region(places)
+    except OSError as error:
+        raise DetectionUnavailable(f"The box has no memory for another model: {error.strerror}", 5.0) from error

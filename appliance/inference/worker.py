@@ -45,16 +45,20 @@ def main(arguments: list[str]) -> int:
     """Serve until the other end of the channel is gone."""
     cv2.setNumThreads(1)  # pictures run side by side: threads within one would only get into each other's way
     ours = channel.in_child(arguments)
-    order = channel.receive(ours)
-    if order is None:
+    first = channel.receive_with_file(ours)
+    if first is None:
         return 0
-    detector = _load(ours, WorkerOrder(**order[0]))
+    order, region = WorkerOrder(**first[0]), first[1]
+    detector = _load(ours, order)
     if detector is None:
         return 1
     answering = threading.Lock()
-    for number in range(1, order[0]["lanes"]):
-        threading.Thread(target=_lane, args=(detector, ours, answering), name=f"lane-{number}", daemon=True).start()
-    _lane(detector, ours, answering)
+    for number in range(1, order.lanes):
+        lane = threading.Thread(
+            target=_lane, args=(detector, ours, region, answering), name=f"lane-{number}", daemon=True
+        )
+        lane.start()
+    _lane(detector, ours, region, answering)
     return 0
 
 
@@ -97,11 +101,13 @@ def _warm_up(detector: Detector, lanes: int) -> None:
         detector.detect(scene)
 
 
-def _lane(detector: Detector, ours: socket.socket, answering: threading.Lock) -> None:
+def _lane(detector: Detector, ours: socket.socket, region: memoryview, answering: threading.Lock) -> None:
     """Each lane takes its pictures from the channel itself: handing them over would cost every one a thread switch."""
     try:
         while (message := channel.receive(ours)) is not None:
             header, payload = message
+            if payload is None:
+                payload = region[header["at"] : header["at"] + header["size"]]
             answer = {"id": header["id"], **_answer(detector, header, payload)}
             del message, payload  # unmaps the picture before the next one is waited for
             with answering:
@@ -114,9 +120,9 @@ def _lane(detector: Detector, ours: socket.socket, answering: threading.Lock) ->
         os._exit(1)
 
 
-def _answer(detector: Detector, header: dict[str, Any], payload: memoryview | None) -> dict[str, Any]:
+def _answer(detector: Detector, header: dict[str, Any], picture: memoryview) -> dict[str, Any]:
     waited = 1e3 * (time.perf_counter() - header["sent"])
-    picture, raw = payload if payload is not None else memoryview(b""), header.get("raw")
+    raw = header.get("raw")
     try:
         if raw is None:
             found = detector.detect(picture)

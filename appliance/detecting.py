@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from appliance.inference.supervisor import Picture, Serving, Supervisor
+from appliance.inference.supervisor import Picture, Supervisor
 from appliance.outbox.files import NewPicture
 from appliance.relevance import RelevanceFilter
 from models import images
-from models.bundle import information
+from models.bundle import Bundle, information
 from models.errors import DetectorApplianceError
 from models.images import ImageLimits
 from models.wire.detections import Detection, Detections
@@ -120,13 +120,11 @@ class Detecting:
     async def detect(self, picture: Picture, wish: Wish) -> Detected:
         """Look at one picture. Raises `DetectionUnavailable`, `InvalidInput` or `ModelFailed`."""
         seen = await self._supervisor.detect(picture, wish.max_wait)
-        serving = self._supervisor.serving
-        assert serving is not None
         everything = Detections.model_validate(seen.detections)
         reasons = self._reasons(everything, wish)
-        metadata = _answer(everything, serving, wish)
+        metadata = _answer(everything, seen.bundle, wish)
         if reasons or wish.autoupload == "all":
-            self._pick(picture, everything, reasons, serving, wish)
+            self._pick(picture, everything, reasons, seen.bundle, wish)
         self._count(metadata)
         return Detected(metadata, tuple(reasons), seen.timings)
 
@@ -135,7 +133,7 @@ class Detecting:
         or if there is no room for one of them. Raises `InvalidInput`, or `StorageRefused`, which `NoRoom` is a kind of.
         """
         encoded = [await asyncio.to_thread(self._encoded, picture) for picture in pictures]
-        stored = self._with_category_ids(metadata)
+        stored = self._as_the_loop_knows_it(metadata)
         stored.tags = [*stored.tags, PICKED_BY_SYSTEM]
         await asyncio.to_thread(self._save_all_or_none, [NewPicture(each, stored, priority) for each in encoded])
 
@@ -155,7 +153,7 @@ class Detecting:
             return []
         return self._relevance.reasons(wish.camera_id, everything)
 
-    def _pick(self, picture: Picture, everything: Detections, reasons: list[str], serving: Serving, wish: Wish) -> None:
+    def _pick(self, picture: Picture, everything: Detections, reasons: list[str], bundle: Bundle, wish: Wish) -> None:
         stored = ImageMetadata.model_validate(
             {
                 **everything.model_dump(),
@@ -164,7 +162,7 @@ class Detecting:
                 "created": wish.created,
             }
         )
-        if is_seed(serving):
+        if is_seed(bundle):
             stored.tags.append(SEED_MODEL)
             for detection in _all(stored):
                 detection.category_id = None
@@ -200,13 +198,18 @@ class Detecting:
         array = images.array_from_raw(picture.payload, picture.raw["dtype"], picture.raw["shape"], self._limits)
         return images.encode_jpeg(array)
 
-    def _with_category_ids(self, metadata: ImageMetadata) -> ImageMetadata:
-        """Ids of uploaded detections come from the serving model's names, as upstream does it; unknown name: empty."""
+    def _as_the_loop_knows_it(self, metadata: ImageMetadata) -> ImageMetadata:
+        """Category ids come from the names that the serving model knows, as upstream does it; unknown name: empty.
+
+        The seed model's categories are none of the Loop's, and a tag says so.
+        """
         serving = self._supervisor.serving
         if serving is None:
             return metadata.model_copy()
-        ids = {} if is_seed(serving) else {category.name: category.id for category in serving.bundle.model.categories}
+        seed = is_seed(serving.bundle)
+        ids = {} if seed else {category.name: category.id for category in serving.bundle.model.categories}
         stored = metadata.model_copy(deep=True)
+        stored.tags += [SEED_MODEL] if seed else []
         for detection in _all(stored):
             detection.category_id = ids.get(detection.category_name, "")
         return stored
@@ -220,15 +223,15 @@ class Detecting:
         await asyncio.gather(*self._encoding, return_exceptions=True)
 
 
-def is_seed(serving: Serving) -> bool:
-    """Whether the seed model serves, or a copy of it."""
-    model = serving.bundle.model
+def is_seed(bundle: Bundle) -> bool:
+    """Whether this is the seed model, or a copy of it."""
+    model = bundle.model
     return (model.organization, model.project) == (SEED_ORGANIZATION, SEED_PROJECT)
 
 
-def _answer(everything: Detections, serving: Serving, wish: Wish) -> ImageMetadata:
+def _answer(everything: Detections, bundle: Bundle, wish: Wish) -> ImageMetadata:
     """What the caller is shown: detections from the model's threshold upwards."""
-    threshold = serving.bundle.model.score_threshold
+    threshold = bundle.model.score_threshold
     return ImageMetadata(
         box_detections=[found for found in everything.box_detections if found.confidence >= threshold],
         point_detections=[found for found in everything.point_detections if found.confidence >= threshold],

@@ -13,6 +13,7 @@ from appliance.inference.channel import Payload
 from appliance.inference.process import error_of
 from appliance.inference.waiting import Picture, Request, Seen, WaitingRoom
 from appliance.inference.watchdog import Watchdog, Watched
+from models.bundle import Bundle
 from models.errors import DetectionUnavailable, ModelFailed, NoModel, OutputsImplausible, WorkerLost
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class _Post:
     """The worker on duty (or on its way out), and whether it has a picture that is tried for the second time."""
 
     worker: Worker
+    bundle: Bundle
     watchdog: Watchdog
     second_try: bool = False
 
@@ -69,10 +71,14 @@ class Dispatcher:
         """The worker that is given pictures now."""
         return self._post.worker if self._post is not None else None
 
-    def work_with(self, worker: Worker | None) -> None:
-        """From now on give pictures to this worker; the one before answers what it has been given."""
-        self._post = _Post(worker, Watchdog(worker, self._deadline, self._count_hang)) if worker is not None else None
+    def work_with(self, worker: Worker, bundle: Bundle) -> None:
+        """From now on give pictures to this worker, which runs that model; the one before answers what it has."""
+        self._post = _Post(worker, bundle, Watchdog(worker, self._deadline, self._count_hang))
         self._dispatch()
+
+    def work_with_nobody(self) -> None:
+        """From now on keep pictures waiting."""
+        self._post = None
 
     async def detect(self, picture: Picture, max_wait: float) -> Seen:
         """Have one picture looked at; refused if it cannot be begun within `max_wait` seconds.
@@ -127,7 +133,7 @@ class Dispatcher:
             self._try_again(request, lost)
             return
         post.watchdog.feed()
-        outcome = _outcome(answer.result(), request.waited)
+        outcome = _outcome(answer.result(), request.waited, post.bundle)
         if isinstance(outcome, ModelFailed) and not isinstance(outcome, OutputsImplausible):
             # It was not the picture: an accelerator was pulled out, memory ran out. A fresh worker may do better.
             log.warning("the model failed on a picture, its worker is replaced: %s", outcome)
@@ -157,12 +163,12 @@ class Dispatcher:
         self.hangs += 1
 
 
-def _outcome(answer: dict[str, Any], waited: float) -> Seen | Exception:
+def _outcome(answer: dict[str, Any], waited: float, bundle: Bundle) -> Seen | Exception:
     if "failed" in answer:
         return error_of(answer)
     timings = dict(answer["timings"])
     timings["wait"] += waited
-    return Seen(answer["detections"], answer["width"], answer["height"], timings)
+    return Seen(bundle, answer["detections"], answer["width"], answer["height"], timings)
 
 
 def _shutting_down() -> NoModel:

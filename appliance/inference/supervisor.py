@@ -152,7 +152,7 @@ class Supervisor:
             return
         assert self._serving is not None
         log.error("inference worker %d died. %s", worker.pid, worker.why_it_died())
-        self._dispatcher.work_with(None)
+        self._dispatcher.work_with_nobody()
         self._restarts += 1
         self._serving.deaths += 1
         self._replace(self._serving, f"Its worker ({self._serving.choice}) died. {worker.why_it_died()}")
@@ -274,7 +274,7 @@ class Supervisor:
             self._install(serving, bridge, f"The accelerator is wanted for model {self._updating_to}")
         elif self.worker is not None:
             old = self.worker
-            self._dispatcher.work_with(None)
+            self._dispatcher.work_with_nobody()
             self._retire(old)
         if self._retiring:
             await asyncio.wait(self._retiring.values())
@@ -286,7 +286,7 @@ class Supervisor:
         serving.choice = Choice.parse(worker.choice)
         serving.answers = 0
         self._note_shortfall(serving, why)
-        self._dispatcher.work_with(worker)
+        self._dispatcher.work_with(worker, serving.bundle)
         worker.gone.add_done_callback(partial(self._worker_gone, worker))
         if old is not None:
             self._retire(old)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.inference.channel import Payload
+from models.bundle import Bundle
 from models.errors import DetectionUnavailable, Overloaded
 
 
@@ -23,8 +24,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Seen:
-    """A worker's answer: detections in wire form, picture size in pixels, `timings` in milliseconds."""
+    """A worker's answer: detections in wire form, picture size in pixels, `timings` in milliseconds.
 
+    `bundle` is the model that gave it: another one may serve by the time that it is read.
+    """
+
+    bundle: Bundle
     detections: dict[str, Any]
     width: int
     height: int

@@ -110,10 +110,13 @@ class Versions:
         if self._default_mode is not None:
             mode = parse_mode(self._default_mode)
             self._state = self._state.in_mode(mode.control, mode.version)
+        failed: str | None = None
         for model in await asyncio.to_thread(self._candidates):
             if await self._serve(model):
                 self._target = model if self._is_chosen(model) else None
+                self._error = f"{failed}. Model {model.version} serves instead" if failed is not None else None
                 break
+            failed = failed or self._error
         else:
             log.error("no model on this box works; add one with: appliance models add ZIP")
         self.operation_mode = "idle"

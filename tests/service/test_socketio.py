@@ -166,7 +166,7 @@ def test_upload_of_0_13_has_detections_and_the_rest_beside_them_and_is_acknowled
 
     assert acknowledgement is None
     assert kept.picture == CAT.jpeg
-    assert kept.metadata["tags"] == ["wet", "picked_by_system"]
+    assert kept.metadata["tags"] == ["wet", "seed_model", "picked_by_system"]
     assert (kept.metadata["source"], kept.metadata["created"]) == ("robot 7", "2024-01-31_12:34:56.789")
     assert [each["category_name"] for each in kept.metadata["box_detections"]] == ["cat", "dragon"]
     assert [each["category_id"] for each in kept.metadata["box_detections"]] == ["", ""], "ids are the serving model's"
@@ -178,7 +178,7 @@ def test_upload_of_0_17_has_metadata_and_is_acknowledged(robot_box: Box) -> None
     )
 
     assert acknowledgement == {"status": "OK"}
-    assert (kept.queue, kept.metadata["tags"]) == ("priority", ["a", "picked_by_system"])
+    assert (kept.queue, kept.metadata["tags"]) == ("priority", ["a", "seed_model", "picked_by_system"])
     assert kept.metadata["created"], "a picture without a date was made now"
 
 

@@ -40,7 +40,7 @@ def test_an_acknowledged_picture_lies_in_the_outbox_byte_for_byte(mailbox: Box) 
 
     assert kept.queue == "normal"
     assert kept.picture == CAT.jpeg
-    assert kept.metadata["tags"] == ["picked_by_system"]
+    assert kept.metadata["tags"] == ["seed_model", "picked_by_system"]
     assert kept.metadata["box_detections"] == []
 
 

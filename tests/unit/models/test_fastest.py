@@ -143,6 +143,18 @@ def test_the_fastest_comes_first_and_what_does_not_work_not_at_all() -> None:
     assert [each.choice.file for each in ranked(ways)] == ["as fast", "fast", "slow"]
 
 
+def test_of_ways_about_as_fast_the_one_with_fewer_threads_comes_first() -> None:
+    measured_ways = [
+        Measured(Choice("litert", "cpu", 4), 10.0),
+        Measured(Choice("litert", "cpu", 1), 10.9),
+        Measured(Choice("onnx", "cpu", 1), 11.5),
+        Measured(Choice("onnx", "cpu", 2), 30.0),
+    ]
+    ordered = [str(each.choice) for each in ranked(measured_ways)]
+    assert ordered == ["litert/cpu/1", "litert/cpu/4", "onnx/cpu/1", "onnx/cpu/2"]
+    assert ranked([]) == []
+
+
 # ---------------------------------------------------------------------- agreement
 
 

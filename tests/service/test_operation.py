@@ -246,7 +246,8 @@ def test_the_fastest_way_is_found_told_and_remembered(tmp_path: Path) -> None:
         assert {way["runtime"].split("/")[0] for way in about["ways"]} == {"litert", "onnx"}
         measured = [way for way in about["ways"] if way["milliseconds"] is not None]
         assert measured[0]["milliseconds"] > 0
-        assert about["runtime"] == min(measured, key=lambda way: way["milliseconds"])["runtime"]
+        [taken] = [way for way in measured if way["runtime"] == about["runtime"]]
+        assert taken["milliseconds"] <= 1.5 * min(way["milliseconds"] for way in measured)
         assert value(box, "detector_way_seconds", runtime=about["runtime"]) > 0
         edge_tpu = [way for way in about["ways"] if "edgetpu" in way["runtime"]]
         assert all(way["reason"] for way in edge_tpu), "why it is out of question is said"

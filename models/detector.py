@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from models import geometry, heads, images
 from models.bundle import Bundle
 from models.bundle_format import InferenceSpec, WeightsSpec
+from models.copies import Copies
 from models.errors import DetectorApplianceError, ModelFailed, OutputsImplausible
 from models.heads.base import Candidates, HeadContext
 from models.images import ImageLimits, Prepared
@@ -53,7 +53,7 @@ class Detector:
         inference: InferenceSpec,
         weights: WeightsSpec,
         choice: Choice,
-        loaded: Sequence[LoadedModel],
+        copies: Copies,
         *,
         floor: float,
         limits: ImageLimits,
@@ -75,12 +75,7 @@ class Detector:
             min_score=floor,
             class_count=len(self._categories),
         )
-        self._loaded = list(loaded)
-        # Last in, first out: one robot that asks again and again gets the copy whose weights are in the cache.
-        self._free: queue.LifoQueue[LoadedModel] = queue.LifoQueue()
-        for model in self._loaded:
-            self._free.put(model)
-        self._shared = self._loaded[0] if self._loaded[0].concurrency == "shared" else None
+        self._copies = copies
 
     def prepare(self, picture: bytes | memoryview | NDArray[np.uint8]) -> Prepared:
         """Decode an encoded picture, or take an array (height, width, 3) uint8 RGB, at the size the model needs."""
@@ -148,27 +143,26 @@ class Detector:
 
     def close(self) -> None:
         """Free the weights and the accelerator. Nothing may be under way."""
-        for model in self._loaded:
+        for model in self._copies.loaded:
             model.close()
 
+    def warm_up(self, picture: bytes | memoryview | NDArray[np.uint8]) -> None:
+        """Have every copy look at a picture once, and see that it can. Raises `ModelFailed`."""
+        prepared = self.prepare(picture)
+        for model in self._copies.loaded:
+            self.name(self._decode(self._infer_with(model, prepared.pixels)), prepared)
+
     def _infer(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        with self._borrowed() as model, mapped(ModelFailed, f"The runtime {self.choice.runtime} failed"):
+        with self._copies.borrowed() as model:
+            return self._infer_with(model, pixels)
+
+    def _infer_with(self, model: LoadedModel, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        with mapped(ModelFailed, f"The runtime {self.choice.runtime} failed"):
             return model.infer(pixels)
 
     def _decode(self, outputs: list[NDArray[np.float32]]) -> Candidates:
         with mapped(OutputsImplausible, f"The head {self._inference.head} cannot read what the model returned"):
             return _checked(self._head.decode(outputs, self._context))
-
-    @contextmanager
-    def _borrowed(self) -> Iterator[LoadedModel]:
-        if self._shared is not None:
-            yield self._shared
-            return
-        model = self._free.get()
-        try:
-            yield model
-        finally:
-            self._free.put(model)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from models import runtimes
 from models.bundle import Bundle
 from models.bundle_format import InferenceSpec, WeightsSpec
+from models.copies import Copies
 from models.detector import Answer, Detector, Timings, mapped
 from models.errors import BundleError, ModelFailed, RuntimeMissing
 from models.images import ImageLimits
@@ -84,7 +85,8 @@ def load(
         loaded: list[LoadedModel] = []
         try:
             _load_into(loaded, bundle.weights_path(weights), weights, way, cache, lanes)
-            return Detector(bundle, inference, weights, way, loaded, floor=floor, limits=limits or ImageLimits())
+            copies = Copies(loaded, one_for_itself=len(loaded) > lanes)
+            return Detector(bundle, inference, weights, way, copies, floor=floor, limits=limits or ImageLimits())
         except ModelFailed as error:
             _close_all(loaded)
             failures.append(error)
@@ -97,12 +99,19 @@ def load(
 def _load_into(
     loaded: list[LoadedModel], path: Path, weights: WeightsSpec, way: Choice, cache: Path, lanes: int
 ) -> None:
-    """Load once, or as often as pictures may be under way where one thread at a time may use a model."""
+    """Load once, or as often as pictures may be under way where one thread at a time may use a model.
+
+    Pictures side by side get one processor thread each: several threads for each would only wait for one another. So where
+    a model is run with several, the copy that has them comes first, for pictures that come alone.
+    """
     runtime = runtimes.runtime(way.runtime)
     with mapped(ModelFailed, f"The runtime {way.runtime} cannot load {weights.file}"):
         loaded.append(runtime.load(path, weights, way, cache))
-        while loaded[0].concurrency == "copies" and len(loaded) < lanes:
-            loaded.append(runtime.load(path, weights, way, cache))
+        if loaded[0].concurrency != "copies" or lanes == 1:
+            return
+        beside = replace(way, threads=1)
+        for _ in range(lanes if way.threads > 1 else lanes - 1):
+            loaded.append(runtime.load(path, weights, beside, cache))
 
 
 def _close_all(loaded: Sequence[LoadedModel]) -> None:

@@ -77,7 +77,7 @@ def _load(ours: socket.socket, order: WorkerOrder) -> Detector | None:
             limits=limits,
         )
         loaded = time.perf_counter()
-        _warm_up(detector, order.lanes)
+        _warm_up(detector)
     except DetectorApplianceError as error:
         channel.send(ours, {"failed": type(error).__name__, "message": str(error)})
         return None
@@ -94,11 +94,10 @@ def _load(ours: socket.socket, order: WorkerOrder) -> Detector | None:
     return detector
 
 
-def _warm_up(detector: Detector, lanes: int) -> None:
-    """The self-check: one drawn scene through everything, on every lane. Raises what is wrong with the model."""
+def _warm_up(detector: Detector) -> None:
+    """The self-check: a drawn scene through everything, by every copy. Raises what is wrong with the model."""
     scene = images.encode_jpeg(sample(2 * detector.input.width, 2 * detector.input.height))
-    for _ in range(lanes):
-        detector.detect(scene)
+    detector.warm_up(scene)
 
 
 def _lane(detector: Detector, ours: socket.socket, region: memoryview, answering: threading.Lock) -> None:

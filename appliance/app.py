@@ -33,11 +33,10 @@ from appliance.readings import readings
 from appliance.relevance import RelevanceFilter
 from appliance.services import Services, image_limits
 from appliance.settings import Settings
-from appliance.versions.plan import FORMATS_WITH_GPU, FORMATS_WITHOUT_GPU, Scope
+from appliance.versions.scope import scope_of
 from appliance.versions.state import STATE_FILE
 from appliance.versions.updater import Versions
 from models.files import FILE_SYSTEM
-from models.runtimes import nvidia
 from models.store import ModelStore
 from models.zoo import seed_folder
 from ui import mount
@@ -106,14 +105,6 @@ def build(settings: Settings) -> Services:
     )
     services.metrics.read_from(lambda: readings(services))
     return services
-
-
-def scope_of(settings: Settings) -> Scope:
-    """Whose models count, in which formats."""
-    preferred = FORMATS_WITH_GPU if nvidia.identity() is not None else FORMATS_WITHOUT_GPU
-    formats = (settings.model_format,) if settings.model_format else preferred
-    ours = settings.loop_organization is not None and settings.loop_project is not None
-    return Scope(settings.loop_organization if ours else None, settings.loop_project if ours else None, formats)
 
 
 def policy_of(settings: Settings) -> AccessPolicy:

@@ -91,7 +91,7 @@ class Folder:
 
     @cached_property
     def _scope(self) -> Scope:
-        from appliance.app import scope_of
+        from appliance.versions.scope import scope_of
 
         return scope_of(self._settings)
 

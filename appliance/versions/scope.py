@@ -1,0 +1,15 @@
+"""Whose models this box may run, from its settings."""
+
+from __future__ import annotations
+
+from appliance.settings import Settings
+from appliance.versions.plan import FORMATS_WITH_GPU, FORMATS_WITHOUT_GPU, Scope
+from models.runtimes import nvidia
+
+
+def scope_of(settings: Settings) -> Scope:
+    """Whose models count, in which formats."""
+    preferred = FORMATS_WITH_GPU if nvidia.identity() is not None else FORMATS_WITHOUT_GPU
+    formats = (settings.model_format,) if settings.model_format else preferred
+    ours = settings.loop_organization is not None and settings.loop_project is not None
+    return Scope(settings.loop_organization if ours else None, settings.loop_project if ours else None, formats)

@@ -44,20 +44,19 @@ class Worker(Watched, Protocol):
     def why_it_died(self) -> str: ...
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Post:
-    """The worker on duty (or on its way out), and whether it has a picture that is tried for the second time."""
+    """A worker on duty, or on its way out."""
 
     worker: Worker
     bundle: Bundle
     watchdog: Watchdog
-    second_try: bool = False
 
 
 class Dispatcher:
     """Belongs to one event loop. `note_answer` is told of every sign that a worker can live with its model."""
 
-    def __init__(self, room: WaitingRoom, deadline: float, note_answer: Callable[[Worker], None]) -> None:
+    def __init__(self, room: WaitingRoom, deadline: float, note_answer: Callable[[], None]) -> None:
         self.hangs = 0
         self.retries = 0
         self._room = room
@@ -101,9 +100,9 @@ class Dispatcher:
     def _dispatch(self) -> None:
         post = self._post
         while post is not None and (request := self._room.first()) is not None:
-            # A picture that has seen a worker die is looked at alone: should it be the culprit, it takes nobody along.
+            # Those that have seen a worker die are looked at one by one: the culprit takes no other of them along.
             room = 1 if request.tries else LANES + AHEAD
-            if post.second_try or post.worker.busy >= room or not post.worker.accepting:
+            if post.worker.busy >= room or not post.worker.accepting:
                 return
             self._room.leave(request)
             if not request.answer.done():  # else whoever asked has just gone away
@@ -123,11 +122,9 @@ class Dispatcher:
             return
         if was_idle:
             post.watchdog.feed()
-        post.second_try = request.tries > 0
         answer.add_done_callback(partial(self._answered, request, post))
 
     def _answered(self, request: Request, post: _Post, answer: asyncio.Future[dict[str, Any]]) -> None:
-        post.second_try = False
         lost = answer.exception()
         if lost is not None:
             self._try_again(request, lost)
@@ -140,7 +137,7 @@ class Dispatcher:
             post.worker.kill()
             self._try_again(request, outcome)
             return
-        self._note_answer(post.worker)
+        self._note_answer()
         request.settle(outcome)
         self._dispatch()
 

@@ -135,10 +135,9 @@ class Supervisor:
             f"The picture waited {request.max_wait:g} s without its turn coming; send fewer, or a smaller model is due"
         )
 
-    def _note_answer(self, worker: Worker) -> None:
+    def _note_answer(self) -> None:
         serving = self._serving
-        if serving is None or worker is not self.worker:
-            return
+        assert serving is not None
         serving.answers += 1
         if serving.answers == PROVEN:
             serving.deaths, serving.failed_starts, serving.unfit = 0, 0, False
@@ -158,8 +157,8 @@ class Supervisor:
         self._replace(self._serving, f"Its worker ({self._serving.choice}) died. {worker.why_it_died()}")
 
     def _replace(self, serving: Serving, why: str) -> None:
-        if self._replacing is None or self._replacing.done():
-            self._replacing = self._start(self._keep_replacing(serving, why))
+        self._stop_replacing()  # it may pause for a worker that has been replaced otherwise meanwhile
+        self._replacing = self._start(self._keep_replacing(serving, why))
 
     def _stop_replacing(self) -> asyncio.Task[None] | None:
         """What was started by `_replace`, on its way to its end."""
@@ -233,7 +232,8 @@ class Supervisor:
                 plan = await make_plan(self._chooser, bundle)
                 worker, failures = await self._launcher.first_that_starts(bundle, plan.choices)
             except BaseException as error:
-                if before is not None and self.worker is None and not self._closed:
+                replacing = self._replacing is not None and not self._replacing.done()
+                if before is not None and self.worker is None and not replacing and not self._closed:
                     self._replace(before, f"It had to make room for a model that failed. {error}")
                 raise
             finally:

@@ -33,20 +33,20 @@ class Watchdog:
         self._deadline = deadline
         self._on_hang = on_hang
         self._last_sign = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        worker.gone.add_done_callback(lambda _: self._stop())
+        self._watching = False
 
     def feed(self) -> None:
         """It has answered, or was idle and gets something to do now."""
         self._last_sign = asyncio.get_running_loop().time()
-        if self._timer is None:
+        if not self._watching:
             self._look_again()
 
     def _look_again(self) -> None:
-        self._timer = asyncio.get_running_loop().call_at(self._last_sign + self._deadline, self._look)
+        self._watching = True
+        asyncio.get_running_loop().call_at(self._last_sign + self._deadline, self._look)
 
     def _look(self) -> None:
-        self._timer = None
+        self._watching = False
         if not self._worker.busy or self._worker.gone.done():
             return
         # Signs of life do not move the timer: there are many of them, and it is late only seldom.
@@ -56,8 +56,3 @@ class Watchdog:
         log.error("worker %d has answered nothing for %g s, it is killed", self._worker.pid, self._deadline)
         self._on_hang()
         self._worker.kill()
-
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

@@ -2,7 +2,7 @@
 
 A worker looks at one picture after another, `seconds` each. Most pictures are found to hold what their bytes say; but
 `poison` kills the worker, `hang` never ends, `nan` is implausible, `unreadable` no picture, and on `broken` the runtime fails
-(on `faint` that of the first worker only).
+(on `faint` that of the first worker only). For `huge` there is no memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from appliance.inference.supervisor import Seen
 from appliance.inference.worker import WorkerOrder
 from models.bundle import Bundle
 from models.bundle_format import ModelJson
-from models.errors import ModelFailed, WorkerLost
+from models.errors import ModelFailed, Overloaded, WorkerLost
 from models.runtimes.base import Choice
 
 SECONDS = 0.05
@@ -63,6 +63,8 @@ class FakeWorker:
     def ask(self, header: dict[str, Any], payload: Payload) -> asyncio.Future[dict[str, Any]]:
         if not self.accepting:
             raise WorkerLost("It takes no pictures")
+        if bytes(payload) == b"huge":
+            raise Overloaded("The box has no room in memory for this picture")
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         text = bytes(payload).decode()
         self.asked.append(text)
@@ -86,6 +88,12 @@ class FakeWorker:
     def hang_up(self) -> None:
         """The first sign of its death: it takes no pictures any more."""
         self.accepting = False
+
+    def finish(self) -> None:
+        """It has the answer to what it looks at, earlier than it would."""
+        assert self._timer is not None
+        self._timer.cancel()
+        self._answer(min(self._given))
 
     def freeze(self) -> None:
         """It stands still from now on, but is not dead."""
@@ -152,6 +160,8 @@ class Workshop:
         self.deadlines: list[float] = []
         self.times: list[float] = []
         """When each of them was ordered, on the loop's clock."""
+        self.beside: list[int] = []
+        """How many others were alive at that moment."""
         self.seconds = seconds
         self.load_seconds = load_seconds
         self.refuse: Callable[[WorkerOrder], Exception | None] = lambda order: None
@@ -161,6 +171,7 @@ class Workshop:
         self.orders.append(order)
         self.deadlines.append(deadline)
         self.times.append(asyncio.get_running_loop().time())
+        self.beside.append(len(self.alive))
         await asyncio.sleep(self.load_seconds)
         if (error := self.refuse(order)) is not None:
             raise error

@@ -16,6 +16,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
 from typing import Any, ParamSpec, TypeVar
 
+LONGEST_STORY = 100_000.0
+"""Seconds."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -35,6 +38,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def jump(self, seconds: float) -> None:
         """Let time pass."""
         self._seconds += seconds
+        if self._seconds > LONGEST_STORY:
+            raise RuntimeError("The story never ends: something waits again and again")
 
     @property
     def waits_for_thread(self) -> bool:

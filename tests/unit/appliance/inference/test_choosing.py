@@ -141,6 +141,19 @@ def test_a_gpu_that_is_there_is_not_taken_for_lost(tmp_path: Path, cache: Path) 
         assert (str(ways.choices[0]), ways.lost) == ("coral/tensorrt/1", None)
 
 
+def test_a_gpu_that_is_gone_is_missed_under_the_name_that_it_ran_the_model_by(tmp_path: Path, cache: Path) -> None:
+    document = a_bundle("1.0", ("coral", "cuda"), ("coral", "cpu")).model.model_dump()
+    for weights in document["inference"]["weights"]:
+        weights["sha256"] = "0" * 64
+    bundle = Bundle(tmp_path, ModelJson.model_validate(document))
+    Socket.plugged_in |= {"cuda", "tensorrt"}
+    stopwatch = Stopwatch({"coral/tensorrt/1": 3.0, FAST: 25.0})
+    choose(bundle, cache, stopwatch)
+    Socket.plugged_in.clear()
+    stopwatch.times["coral/tensorrt/1"] = "no GPU"
+    assert str(choose(bundle, cache, stopwatch).lost) == "coral/tensorrt/1"
+
+
 def test_nothing_is_measured_where_the_setting_says_everything(bundle: Bundle, cache: Path) -> None:
     stopwatch = Stopwatch({})
     document = bundle.model.model_dump()

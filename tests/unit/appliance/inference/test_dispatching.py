@@ -62,6 +62,16 @@ async def test_the_worker_is_told_what_the_settings_say() -> None:
 
 
 @in_virtual_time
+async def test_what_a_model_is_sure_of_is_found_even_below_what_counts_as_uncertain() -> None:
+    """Its trainer chose a threshold of 0.1."""
+    async with Box(limits=InferenceLimits(floor=0.3)) as box:
+        bundle = a_bundle()
+        bundle.model.conf_threshold = 0.1
+        await box.load(bundle)
+        assert box.workshop.orders[0].floor == 0.1
+
+
+@in_virtual_time
 async def test_the_queue_is_bounded_in_length() -> None:
     async with Box(limits=InferenceLimits(queue_depth=4)) as box:
         await box.load()
@@ -139,6 +149,41 @@ async def test_who_has_gone_away_is_skipped_and_takes_no_place() -> None:
         assert await box.ask("late") == "late"
         await asyncio.gather(*first)
         assert not any(text.startswith("gone") for text in box.worker.asked)
+
+
+@in_virtual_time
+async def test_who_goes_away_at_the_very_moment_of_its_turn_is_skipped() -> None:
+    async with Box() as box:
+        await box.load()
+        others = [box.ask(f"picture {number}") for number in range(3)]
+        gone, last = box.ask("gone"), box.ask("last")
+        await asyncio.sleep(0.01)
+        box.worker.finish()
+        gone.cancel()
+        assert await asyncio.gather(*others, last) == ["picture 0", "picture 1", "picture 2", "last"]
+        assert box.worker.asked == ["picture 0", "picture 1", "picture 2", "last"]
+
+
+@in_virtual_time
+async def test_a_picture_for_which_there_is_no_memory_is_refused_and_no_other() -> None:
+    async with Box() as box:
+        await box.load()
+        cat, huge, dog = await box.ask_all("cat", "huge", "dog")
+        assert (cat, dog) == ("cat", "dog")
+        assert isinstance(huge, Overloaded)
+        assert box.supervisor.counters == Counters()
+
+
+@in_virtual_time
+async def test_who_has_gone_away_is_not_tried_again() -> None:
+    async with Box() as box:
+        await box.load()
+        gone, other = box.ask("gone"), box.ask("other")
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        box.worker.die()
+        assert await other == "other"
+        assert box.workshop.workers[1].asked == ["other"]
 
 
 @in_virtual_time
@@ -221,6 +266,18 @@ async def test_a_worker_that_hangs_is_killed_and_its_picture_tried_again() -> No
         assert await task == "cat"
         assert now() - began == pytest.approx(10.0 + 1.0 + 0.05, abs=0.02)  # deadline, loading, looking
         assert box.supervisor.counters == Counters(restarts=1, hangs=1, retries=1)
+
+
+@in_virtual_time
+async def test_a_worker_that_hangs_after_a_while_is_killed_a_deadline_after_its_last_answer() -> None:
+    async with Box(limits=InferenceLimits(inference_deadline=1.0)) as box:
+        box.workshop.seconds = 0.9
+        await box.load()
+        began = now()
+        answered = await box.ask_all("cat", "dog", "hang")
+        assert answered[:2] == ["cat", "dog"]
+        assert isinstance(answered[2], WorkerLost)
+        assert now() - began == pytest.approx(0.9 + 0.9 + 1.0 + 1.0 + 1.0, abs=0.01)  # and loading, and once more
 
 
 @in_virtual_time

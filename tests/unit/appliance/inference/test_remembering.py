@@ -123,6 +123,12 @@ def test_what_the_accelerator_did_last_counts(memory: Memory) -> None:
     assert memory.lost(WITHOUT) is None
 
 
+def test_an_accelerator_that_is_still_there_is_not_missed(memory: Memory) -> None:
+    """Another one is gone, which was no faster."""
+    memory.remember(replace(HERE, accelerators=("litert/edgetpu", "onnx/cuda")), [TPU, CPU])
+    assert memory.lost(HERE) is None
+
+
 @pytest.mark.parametrize("change", [{"bundle": "b"}, {"machine": "m"}, {"wanted": "litert/cpu"}])
 def test_an_accelerator_of_another_model_box_or_setting_is_not_missed(memory: Memory, change: dict[str, Any]) -> None:
     memory.remember(HERE, [TPU, CPU])

@@ -142,3 +142,77 @@ async def test_nobody_looks_for_an_accelerator_once_another_model_serves() -> No
         looks = Socket.looks
         await asyncio.sleep(300.0)
         assert Socket.looks == looks
+
+
+@in_virtual_time
+async def test_an_accelerator_that_has_proven_itself_starts_with_a_clean_slate() -> None:
+    Socket.plugged_in.add("edgetpu")
+    async with Box(TPU, CPU) as box:
+        box.workshop.load_seconds = 0.0
+        await box.load(a_bundle("1.0", *CORAL))
+        for _ in range(3):
+            for _ in range(3):
+                box.worker.die()
+                await asyncio.sleep(0.01)
+            assert box.choice == CPU
+            await asyncio.sleep(10.5)
+            assert box.choice == TPU
+            await box.ask_all(*(f"picture {number}" for number in range(20)))
+
+
+@in_virtual_time
+async def test_an_accelerator_that_was_broken_and_is_replaced_is_found_soon() -> None:
+    """While it was there and failed it was asked seldom; once it is gone it is looked for as often as any other."""
+    Socket.plugged_in.add("edgetpu")
+    async with Box(TPU, CPU) as box:
+        box.workshop.load_seconds = 0.0
+        box.workshop.refuse = lambda order: ModelFailed("broken") if order.choice == TPU else None
+        await box.load(a_bundle("1.0", *CORAL))
+        await asyncio.sleep(10.0 + 20.0 + 40.0 + 1.0)
+        Socket.plugged_in.clear()
+        await asyncio.sleep(80.0)
+        box.workshop.refuse = lambda order: None
+        Socket.plugged_in.add("edgetpu")
+        await asyncio.sleep(11.0)
+        assert box.choice == TPU
+
+
+@in_virtual_time
+async def test_an_accelerator_returns_while_the_cpu_s_worker_is_being_replaced() -> None:
+    """Both are started; whoever comes second is not needed."""
+    async with Box(CPU, lost=TPU) as box:
+        await box.load(a_bundle("1.0", *CORAL))
+        Socket.plugged_in.add("edgetpu")
+        await asyncio.sleep(10.5)
+        box.worker.die()
+        await asyncio.sleep(5.0)
+        assert box.workshop.choices == [CPU, TPU, CPU]
+        assert box.workshop.alive == [box.worker]
+        assert box.choice == TPU
+
+
+@in_virtual_time
+async def test_a_pause_for_the_cpu_s_worker_does_not_delay_the_accelerator_s() -> None:
+    async with Box(CPU, lost=TPU) as box:
+        box.workshop.load_seconds = 0.0
+        await box.load(a_bundle("1.0", *CORAL))
+        for pause in (0.0, 0.0, 0.0, 1.0, 2.0, 4.0):
+            box.worker.die()
+            await asyncio.sleep(pause + 0.1)
+        Socket.plugged_in.add("edgetpu")
+        box.worker.die()  # 8 s of pause begin
+        await asyncio.sleep(3.0)
+        assert box.choice == TPU
+        box.worker.die()
+        began = now()
+        assert await box.ask("cat") == "cat"
+        assert now() - began < 0.1
+        await asyncio.sleep(60.0)
+        assert box.workshop.alive == [box.worker]
+
+
+@in_virtual_time
+async def test_tensorrt_is_given_the_time_to_compile() -> None:
+    async with Box("coral/tensorrt/1", CPU) as box:
+        await box.load(a_bundle("1.0", ("coral", "any")))
+        assert box.workshop.deadlines == [1800.0]

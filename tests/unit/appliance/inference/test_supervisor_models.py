@@ -156,7 +156,7 @@ async def test_exclusive_the_old_model_is_freed_before_the_new_one_is_loaded() -
         await asyncio.sleep(0.1)
         assert await under_way == "cat"
         assert not old.alive
-        assert len(box.workshop.orders) == 2  # and only now the new one is started
+        assert box.workshop.beside == [0, 0]  # the new one is started when the old one is gone, and not before
         assert box.supervisor.updating_to == "2.0"
         with pytest.raises(ModelUpdating, match=r"^updating model to version 2\.0$") as refused:
             await box.ask("dog")
@@ -219,6 +219,20 @@ async def test_exclusive_a_new_model_can_follow_one_that_failed() -> None:
         await box.load(a_bundle("3.0"))
         assert box.workshop.alive == [box.worker]
         assert box.worker.order.folder == "model-3.0"
+        await asyncio.sleep(60.0)
+        assert box.workshop.alive == [box.worker]
+
+
+@in_virtual_time
+async def test_exclusive_a_replacement_that_is_under_way_makes_room_at_once() -> None:
+    async with Box(limits=EXCLUSIVE) as box:
+        await box.load(a_bundle("1.0"))
+        box.workshop.load_seconds = 30.0
+        box.worker.die()
+        await asyncio.sleep(1.0)
+        began = now()
+        await box.load(a_bundle("2.0"))
+        assert now() - began == pytest.approx(30.0)
         await asyncio.sleep(60.0)
         assert box.workshop.alive == [box.worker]
 

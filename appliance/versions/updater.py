@@ -259,10 +259,11 @@ class Versions:
             bundle = await asyncio.to_thread(self._store.open, model)
             await self._supervisor.load(bundle)
         except (BundleError, ModelFailed) as error:
-            self._error = f"Model {model.version} could not be brought into service: {error}"
-            log.error(self._error)
+            sentence = f"Model {model.version} could not be brought into service: {error}"
+            log.error(sentence)
             failure = await asyncio.to_thread(self._failure_of, model, str(error))
             await self._note(lambda state: state.remembering(failure))
+            self._error = sentence  # last: whoever sees it finds the failure listed, too
             return False
         except DetectorApplianceError as error:
             self._error = str(error)

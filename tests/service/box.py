@@ -100,7 +100,9 @@ class Box:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _main(self) -> None:
-        listening = socket.create_server(("127.0.0.1", 0))
+        # asyncio sends answers at once only over sockets that say that they are TCP; else each waits 40 ms.
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening.bind(("127.0.0.1", 0))
         self.port = listening.getsockname()[1]
         self.services = build(self.settings)
         self.asgi = guarded(rest(self.services), self.services)

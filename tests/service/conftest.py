@@ -1,4 +1,4 @@
-"""One box with the seed model for all stories that leave it as it was, and more boxes for those that do not."""
+"""A box with the seed model for the stories of a module that leave it as it was, and more boxes for those that do not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:Unclosed connection:ResourceWarning")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     """A box as it comes out of the carton, standalone, with the seed model. Whoever changes a mode sets it back."""
     with Box(settings_for(tmp_path_factory.mktemp("box"))) as made:

@@ -51,9 +51,8 @@ class BoundedPacket(Packet):  # type: ignore[misc]  # python-socketio has no typ
     An event whose data cannot be put together gets the reason as its argument, an exception; nobody can send such a thing.
     """
 
-    json = (
-        engineio.json
-    )  # NiceGUI sets another one for everybody, which knows neither NaN nor whole numbers above 64 bits
+    # NiceGUI sets another one for everybody, which knows neither NaN nor whole numbers above 64 bits.
+    json = engineio.json
 
     _came = 0
     _bytes = 0

@@ -270,8 +270,9 @@ class Versions:
             return False
 
         def served(state: VersionState) -> VersionState:
-            replaced = None if state.current == reference or in_place_of_unfit else state.current
-            good = reference if in_place_of_unfit else replaced or state.last_good
+            good = state.last_good if state.current in (None, reference) else state.current
+            if in_place_of_unfit:
+                good = reference  # what it replaces is nothing to go back to
             return state.forgetting(model.id).model_copy(update={"current": reference, "last_good": good})
 
         self._error = None

@@ -132,4 +132,7 @@ def test_the_disk_is_nearly_full_then_nothing_is_kept(make_box: MakeBox) -> None
     assert "Make room on the disk" in refused.json()["detail"]
     assert pictures_in(box) == []
     assert "error" in box.call("upload", {"image": CAT.jpeg})
+    model = box.http.post("/api/v1/models", files={"file": b"a model" * 1000})
+    assert (model.status_code, "remove models or pictures" in model.json()["detail"]) == (507, True)
+    assert not [path for path in box.tree() if "incoming" in path or path.endswith(".zip")]
     assert box.detects(CAT.jpeg)

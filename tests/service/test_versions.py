@@ -27,7 +27,7 @@ def choose(box: Box, word: str) -> None:
     assert (answer.status_code, answer.json()) == (200, "OK")
     version = word.rpartition("/")[2]
     if version[0].isdigit():
-        box.wait_until(lambda: serving(box)["version"] == version)
+        box.wait_until(lambda: versions(box)["current_version"] == version)
 
 
 def serving(box: Box) -> dict[str, Any]:

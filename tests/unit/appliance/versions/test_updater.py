@@ -437,6 +437,39 @@ async def test_one_unfit_model_after_the_other_ends_at_the_seed_model(desk: Desk
 
 
 @story
+async def test_what_takes_over_from_an_unfit_model_is_what_is_gone_back_to_from_then_on(desk: Desk) -> None:
+    desk.add("1.0")
+    desk.add("1.1")
+    await desk.restart()
+    for version in ("1.0", "1.1"):
+        await desk.versions.set_mode(version)
+        await desk.until(lambda version=version: desk.serving == version)  # type: ignore[misc]  # bound at once
+    desk.loader.failing["1.0"] = ModelFailed("It does not load any more")
+
+    desk.versions.unfit(bundle_of(desk, "1.1"), "It dies.")
+
+    await desk.until(lambda: desk.serving == "0.0")
+    assert str(desk.versions.state.last_good).endswith("/0.0")
+    await desk.versions.close()
+
+
+@story
+async def test_a_failed_model_that_a_person_has_asked_for_is_tried_though_the_power_went_meanwhile(desk: Desk) -> None:
+    desk.add("1.0")
+    desk.loader.failing["1.0"] = ModelFailed("It does not load")
+    await desk.versions.start()
+    desk.loader.failing.clear()
+    desk.loader.door.clear()
+
+    await desk.versions.set_mode("1.0")
+    desk.loader.door.set()
+    await desk.restart()
+
+    assert desk.serving == "1.0"
+    await desk.versions.close()
+
+
+@story
 async def test_that_a_model_is_unfit_which_serves_no_more_is_only_remembered(desk: Desk) -> None:
     desk.add("1.0")
     await desk.restart()

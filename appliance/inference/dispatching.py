@@ -142,8 +142,6 @@ class Dispatcher:
         self._dispatch()
 
     def _try_again(self, request: Request, failure: BaseException) -> None:
-        if request.answer.done():
-            return
         if self._closed:
             request.settle(_shutting_down())
         elif request.tries == 0:

@@ -121,7 +121,7 @@ class FakeWorker:
         text, _ = self._given[number]
         self.looked_at.append(text)
         if text.startswith("poison"):
-            self.die("It was ended by signal 6")
+            self._timer = asyncio.get_running_loop().call_later(self.seconds, self.die, "It was ended by signal 6")
         elif not text.startswith("hang"):
             self._timer = asyncio.get_running_loop().call_later(self.seconds, self._answer, number)
 
@@ -162,6 +162,8 @@ class Workshop:
         """When each of them was ordered, on the loop's clock."""
         self.beside: list[int] = []
         """How many others were alive at that moment."""
+        self.starting = 0
+        """Workers that are loading their model now."""
         self.seconds = seconds
         self.load_seconds = load_seconds
         self.refuse: Callable[[WorkerOrder], Exception | None] = lambda order: None
@@ -172,7 +174,11 @@ class Workshop:
         self.deadlines.append(deadline)
         self.times.append(asyncio.get_running_loop().time())
         self.beside.append(len(self.alive))
-        await asyncio.sleep(self.load_seconds)
+        self.starting += 1
+        try:
+            await asyncio.sleep(self.load_seconds)
+        finally:
+            self.starting -= 1
         if (error := self.refuse(order)) is not None:
             raise error
         self.workers.append(FakeWorker(FIRST_PID + len(self.workers), order, self.seconds))

@@ -260,6 +260,15 @@ def test_a_box_with_nan_in_it_is_dropped(tmp_path: Path, monkeypatch: pytest.Mon
     assert boxes(made) == [("screw", 40, 20, 40, 20)]
 
 
+def test_a_head_that_gives_everything_is_cut_off_at_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = np.array([[10, 10, 20, 20], [30, 30, 40, 40]], np.float32)
+    monkeypatch.setitem(heads.BUILT_IN, "careless", f"{__name__}:Careless")
+    gives = Candidates(found, np.zeros(2, np.int64), np.array([0.4, 0.2], np.float32))
+    monkeypatch.setattr(Careless, "gives", gives)
+    bundle = scripted_bundle(tmp_path / "bundle", {"m": {"outputs": []}}, head="careless")
+    assert boxes(load(bundle, cache=tmp_path, floor=0.3)) == [("screw", 40, 20, 40, 20)]
+
+
 # ---------------------------------------------------------------------- several pictures at once
 
 

@@ -113,6 +113,35 @@ async def test_a_worker_that_dies_while_a_new_model_loads_is_replaced_until_that
 
 
 @in_virtual_time
+async def test_a_replacement_that_is_not_needed_any_more_is_given_up_at_once() -> None:
+    async with Box() as box:
+        await box.load(a_bundle("1.0"))
+        loading = asyncio.create_task(box.supervisor.load(a_bundle("2.0")))
+        await asyncio.sleep(0.5)
+        box.workshop.load_seconds = 30.0
+        box.worker.die()
+        await loading
+        await asyncio.sleep(0.01)
+        assert box.workshop.starting == 0
+        assert box.workshop.alive == [box.worker]
+
+
+@in_virtual_time
+async def test_a_replacement_goes_on_when_the_new_model_fails() -> None:
+    async with Box() as box:
+        await box.load(a_bundle("1.0"))
+        box.workshop.refuse = lambda order: ModelFailed("too large") if order.folder == "model-2.0" else None
+        loading = asyncio.create_task(box.supervisor.load(a_bundle("2.0")))
+        await asyncio.sleep(0.5)
+        box.worker.die()
+        died = now()
+        assert await box.ask("cat") == "cat"
+        assert now() - died == pytest.approx(1.05)  # loading, looking, and nothing begun twice
+        with pytest.raises(ModelFailed):
+            await loading
+
+
+@in_virtual_time
 async def test_a_model_that_dies_at_once_after_its_predecessor_died_is_replaced_without_delay() -> None:
     """The old model's replacement still pauses when the new model's worker needs one."""
     async with Box() as box:

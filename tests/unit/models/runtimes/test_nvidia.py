@@ -43,7 +43,10 @@ def test_what_nvidia_smi_says(root: Path, tmp_path: Path, told: str, gpu: Gpu | 
 
 @pytest.mark.parametrize(
     "script",
-    ["echo 'NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.'; exit 9", "kill -SEGV $$"],
+    [
+        "echo 'NVIDIA-SMI has failed because it could not talk to the driver, which is not loaded.'; exit 9",
+        "kill -SEGV $$",
+    ],
 )
 def test_an_nvidia_smi_that_fails_means_no_gpu(root: Path, tmp_path: Path, script: str) -> None:
     assert identity(root, smi(tmp_path, script)) is None

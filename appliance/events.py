@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, cast
@@ -14,7 +15,7 @@ from typing import Any, cast
 import socketio
 from pydantic import ValidationError
 from socketio.base_server import engineio  # the very library that python-socketio uses
-from socketio.packet import Packet
+from socketio.packet import BINARY_EVENT, EVENT, Packet
 
 from appliance.access import Caller, SocketCallers, effective_autoupload
 from appliance.api.detect import checked_autoupload, split_tags
@@ -39,6 +40,12 @@ MAX_BATCH = 500
 MAX_EVENT = 256 * 2**20
 """Bytes of all pictures in one event."""
 
+MAX_TEXT = 4 * 2**20
+"""Characters of an event without its pictures. JSON takes tens of times its length in memory."""
+
+_BEGINNING = re.compile(r'[25](?:(\d{1,10})-)?(\d{0,18})\["([^"\\]{1,60})"')
+"""Of a long event: how many pictures are to follow, the number of its acknowledgement, its name."""
+
 BATCH_AT_ONCE = 4
 """Pictures of a batch that wait for the model at a time, so that a batch does not crowd out everybody else."""
 
@@ -56,6 +63,19 @@ class BoundedPacket(Packet):  # type: ignore[misc]  # python-socketio has no typ
 
     _came = 0
     _bytes = 0
+
+    def decode(self, encoded_packet: str) -> int:
+        """The text of a packet; returns how many binary messages are to follow. Raises ValueError where it is none."""
+        if len(encoded_packet) <= MAX_TEXT:
+            return int(super().decode(encoded_packet) or 0)
+        beginning = _BEGINNING.match(encoded_packet)
+        if beginning is None:
+            raise ValueError(f"a packet of {len(encoded_packet)} characters")
+        count, number, name = beginning.groups()
+        reason = InputTooLarge(f"The event has more than {MAX_TEXT // 2**20} MiB of text; send pictures as binary data")
+        self.packet_type = EVENT if count is None else BINARY_EVENT
+        self.namespace, self.id, self.data = None, int(number) if number else None, [name, reason]
+        return int(count or 0)
 
     def add_attachment(self, attachment: bytes | str) -> bool:
         """One message that belongs to this packet; returns whether it was the last."""

@@ -413,6 +413,12 @@ def speak(box: Box, *messages: str | bytes, due: tuple[int, ...] = (99,)) -> lis
     return box.run(story())
 
 
+def test_a_picture_as_text_that_is_far_too_long_is_refused_unparsed(box: Box) -> None:
+    heard = speak(box, '4217["detect",{"image":"' + "A" * 5 * MIB + '"}]', due=(17, 99))
+
+    assert any(text.startswith("4317[") and "send pictures as binary data" in text for text in heard)
+
+
 PACKETS: dict[str, tuple[str | bytes, ...]] = {
     "an event without a name": ("42[]",),
     "an event that is no list": ('42{"a":1}',),

@@ -252,6 +252,37 @@ def test_swapping_the_model_takes_no_request_away(make_box: MakeBox) -> None:
     assert seen == {"0.0", "1.0"}
 
 
+def test_with_one_accelerator_the_box_says_what_it_is_updating_to_until_it_serves(make_box: MakeBox) -> None:
+    box = make_box(exclusive_model_build=True)
+    add(box, "1.0")
+    assert box.http.put("/model_version", content="1.0").json() == "OK"
+    refusals, infos, ready = [], [], []
+
+    while versions(box)["current_version"] != "1.0":
+        answer = box.http.post("/detect", files={"file": CAT.jpeg}, headers={"autoupload": "disabled"})
+        if answer.status_code != 200:
+            refusals.append((answer.status_code, answer.json()["detail"], answer.headers["retry-after"]))
+            infos.append(box.call("info"))
+            ready.append(box.http.get("/readyz").status_code)
+
+    assert set(refusals) == {(503, "updating model to version 1.0", "5")}
+    assert {"status": "Updating model to version 1.0"} in infos
+    assert 503 in ready
+    assert box.detects(CAT.jpeg)
+
+
+def test_with_one_accelerator_a_model_that_fails_brings_the_old_one_back(make_box: MakeBox) -> None:
+    box = make_box(exclusive_model_build=True)
+    assert box.http.post("/api/v1/models", files={"file": model_zip("1.0", b"no weights")}).status_code == 201
+    assert box.http.put("/model_version", content="1.0").json() == "OK"
+
+    box.wait_until(lambda: box.http.get("/about").json()["error"] is not None)
+    box.wait_until(lambda: box.http.get("/readyz").status_code == 200)
+
+    assert serving(box)["version"] == "0.0"
+    assert box.detects(CAT.jpeg)
+
+
 def test_leftovers_of_a_model_that_was_being_received_are_swept_at_start(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     leftover = settings.data_folder / ".incoming-abc"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.events import MAX_BATCH, BoundedPacket, picture_of, upload_metadata
+from appliance.events import MAX_BATCH, MAX_TEXT, BoundedPacket, picture_of, upload_metadata
 from models.errors import DetectorApplianceError, InputTooLarge, InvalidInput
 from models.wire.image_metadata import ImageMetadata
 
@@ -135,6 +135,22 @@ def test_a_packet_that_is_none_is_a_value_error_or_dispatched(text: bytes | str,
             made.add_attachment(attachment)
     except (ValueError, TypeError, IndexError, RecursionError, AttributeError) as error:
         assert not isinstance(error, DetectorApplianceError)
+
+
+def test_an_event_with_too_much_text_is_not_parsed_and_carries_the_reason() -> None:
+    long = "[" + "1," * (MAX_TEXT // 2) + "1]"
+
+    made = BoundedPacket(encoded_packet=f'217["upload",{long}]')
+    assert (made.id, made.data[0]) == (17, "upload")
+    assert isinstance(made.data[1], InputTooLarge)
+
+    made = packet(f'52-17["upload",{long}]', b"a", b"b")
+    assert (made.id, made.data[0]) == (17, "upload")
+    assert isinstance(made.data[1], InputTooLarge)
+
+    for nonsense in ("2" + "[" * MAX_TEXT * 2, "4" + long, '2["' + "x" * MAX_TEXT):
+        with pytest.raises(ValueError, match="characters"):
+            BoundedPacket(encoded_packet=nonsense)
 
 
 def test_numbers_come_through_as_json_of_python_has_them() -> None:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.service.box import Box
 from tests.service.bundles import document_of, model_zip, onnx_weights, zip_of
 from tests.service.conftest import MakeBox
 from tests.service.photographs import CAT
+from tests.support.tiny_onnx import write_onnx
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +214,34 @@ FAILING: dict[str, tuple[str, Callable[[], bytes]]] = {
     "the wrong head": ("2.4", lambda: damaged_version("2.4", head="detr")),
     "an input of another size": ("2.5", lambda: damaged_version("2.5", size=(64, 64))),
 }
+
+
+def constant(folder: Path, boxes: float, rows: int = 20, count: int = 20) -> bytes:
+    """ONNX weights that answer every picture with the same outputs."""
+    outputs = {
+        "boxes": np.full((1, rows, 4), boxes, np.float32),
+        "classes": np.zeros((1, 20), np.float32),
+        "scores": np.full((1, 20), 0.9, np.float32),
+        "count": np.full((1,), count, np.float32),
+    }
+    return write_onnx(folder / "constant.onnx", (1, 300, 300, 3), outputs, dtype="uint8").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("version", "boxes", "rows"), [("2.6", float("nan"), 20), ("2.7", float("inf"), 20), ("2.8", 0.5, 7)]
+)
+def test_a_model_that_answers_nonsense_does_not_get_to_serve(
+    victim: Box, tmp_path: Path, version: str, boxes: float, rows: int
+) -> None:
+    assert add(victim, model_zip(version, constant(tmp_path, boxes, rows))).status_code == 201
+
+    victim.http.put("/model_version", content=version)
+    victim.wait_until(lambda: victim.http.get("/about").json()["error"] is not None)
+
+    about = victim.http.get("/about").json()
+    assert (about["model_info"]["version"], about["target_model"]) == ("0.0", None)
+    victim.http.put("/model_version", content="follow_loop")
+    assert victim.http.delete(f"/api/v1/models/{version}").status_code == 200
 
 
 def damaged_version(version: str, *, head: str = "ssd_postprocessed", size: tuple[int, int] = (300, 300)) -> bytes:

@@ -28,7 +28,7 @@ from models.runtimes.base import Choice
 BUDGET = 2.0
 """Seconds for the inferences of all ways together."""
 
-INFERENCES = 9
+INFERENCES = 5
 """At most, for each way."""
 
 ABOUT_AS_FAST = 1.1

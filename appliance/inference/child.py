@@ -141,7 +141,7 @@ class Child:
                 return
             except ConnectionResetError:  # told once, if it died with messages unread; what it sent is still there
                 continue
-            except OSError:
+            except (OSError, ValueError):  # ValueError: what writes nonsense has lost its mind, and dies soon
                 message = None
             if message is None:
                 self._hung_up()

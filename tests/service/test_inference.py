@@ -172,20 +172,20 @@ async def test_workers_are_killed_stopped_and_reloaded_under_load_and_no_picture
         assert supervisor.serving.degraded is None
         assert {str(way.choice).split("/")[0] for way in supervisor.serving.ways.measured} == {"litert", "onnx"}
         async with Clients(supervisor, CAT.jpeg, "cat") as clients:
-            await clients.until(20)
+            await clients.until(12)
             for _ in range(3):
                 worker = pid(supervisor)
                 os.kill(worker, signal.SIGKILL)
                 await another_worker(supervisor, worker)
-                await clients.until(20)
+                await clients.until(12)
             worker = pid(supervisor)
             await supervisor.reload()
             assert pid(supervisor) != worker
-            await clients.until(20)
+            await clients.until(12)
             worker = pid(supervisor)
             os.kill(worker, signal.SIGSTOP)
             await another_worker(supervisor, worker)
-            await clients.until(20)
+            await clients.until(12)
         counters = supervisor.counters
         assert (counters.restarts, counters.hangs, counters.swaps) == (4, 1, 1)
         assert counters.refused_full == counters.refused_old == 0
@@ -282,6 +282,9 @@ async def test_a_new_model_that_is_no_good_is_refused_and_the_old_one_serves_on(
         for how, words in refusals.items():
             with pytest.raises(ModelFailed, match=words):
                 await supervisor.load(unruly_bundle(tmp_path / how, load={"*": how}))
+        for how, words in {"nan": "NaN", "shape": r"shape \(3, 3\)", "raise": "own logic has bugs"}.items():
+            with pytest.raises(ModelFailed, match=words):
+                await supervisor.load(unruly_bundle(tmp_path / f"infer-{how}", infer=how))
         seen = await supervisor.detect(Picture(picture()), 10.0)
         assert seen.detections["box_detections"][0]["model_name"] == "1.0"
         assert pid(supervisor) == worker

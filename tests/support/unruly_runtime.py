@@ -1,7 +1,8 @@
 """A runtime of another package that does what it must not, on demand: installed for worker processes by `install`.
 
 Its "weights" are JSON. `{"load": {"unruly/cpu/2": "abort"}}`: what happens when it is loaded in a way; key `*` for all.
-Pictures of one colour make it misbehave (see `COLOURS`); on all others it finds one box.
+`{"infer": "nan"}`: what happens with every picture. Else pictures of one colour make it misbehave (see `COLOURS`), and on
+all others it finds one box.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class UnrulyModel:
             raise ModelFailed("the Edge TPU was pulled out")
         time.sleep(self._script.get("seconds", 0.0))
         red, green, blue = (bool(mean > 200) for mean in image.reshape(-1, 3).mean(axis=0))
-        return misbehave(COLOURS.get((red, green, blue), "")) or [_one_box()]
+        return misbehave(self._script.get("infer") or COLOURS.get((red, green, blue), "")) or [_one_box()]
 
     def close(self) -> None:
         """There is nothing to free."""

@@ -132,6 +132,17 @@ async def test_one_that_hangs_up_and_dies_is_not_killed() -> None:
 
 
 @in_virtual_time
+async def test_one_that_talks_nonsense_is_killed() -> None:
+    """Its memory was overwritten, say."""
+    process, heard = FakeProcess(polite=False), list[dict[str, Any]]()
+    process.child.listen(heard.append)
+    process.theirs.send(b"H\xff\x00 nonsense")
+    await asyncio.wait_for(process.child.gone, 2.0)
+    assert process.kills == 1
+    assert heard == []
+
+
+@in_virtual_time
 async def test_one_that_is_gone_cannot_be_told_anything() -> None:
     process = FakeProcess()
     process.child.listen(lambda message: None)

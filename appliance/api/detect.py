@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 
 from appliance.access import caller_in, effective_autoupload
 from appliance.api.bodies import ENVELOPE, MIB, files_of
+from appliance.api.forms import described
 from appliance.detecting import Wish
 from appliance.inference.supervisor import Picture
 from appliance.services import Services
@@ -19,20 +20,7 @@ from models.wire.image_metadata import ImageMetadata
 from models.wire.node_status import Autoupload
 from models.wire.times import checked_date
 
-FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary", "description": "JPEG, PNG or WebP"}},
-                }
-            }
-        },
-    }
-}
+FORM = described("file", "JPEG, PNG or WebP")
 
 HEADERS = [
     {"in": "header", "name": name, "required": False, "description": description, "schema": {"type": "string"}}

@@ -8,26 +8,14 @@ from fastapi import APIRouter, Header, Query, Request
 
 from appliance.api.bodies import ENVELOPE, MIB, files_of
 from appliance.api.detect import utf8
+from appliance.api.forms import described
 from appliance.inference.supervisor import Picture
 from appliance.services import Services
 from models.errors import InvalidInput
 from models.wire.image_metadata import ImageMetadata
 from models.wire.times import checked_date
 
-FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files"],
-                    "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                }
-            }
-        },
-    }
-}
+FORM = described("files", "JPEG, PNG or WebP", several=True)
 
 ERRORS: dict[int | str, dict[str, object]] = {
     413: {"description": "More bytes or pixels than this box accepts"},

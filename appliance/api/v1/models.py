@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
 from appliance.api.bodies import MIB, chunks, declared_size
-from appliance.api.forms import FormFiles
+from appliance.api.forms import FormFiles, described
 from appliance.outbox.room import MEGABYTE
 from appliance.services import Services
 from appliance.versions.updater import failures_in_words
@@ -23,20 +23,7 @@ MAX_ZIP = 512 * MIB
 
 EXAMPLE = "curl -F 'file=@model.zip' …"
 
-FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary", "description": "a zip"}},
-                }
-            }
-        },
-    }
-}
+FORM = described("file", "a zip")
 
 
 class ModelItem(BaseModel):

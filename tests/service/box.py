@@ -184,7 +184,7 @@ class Box:
         """Send one Socket.IO event on a connection of its own; what it is acknowledged with."""
 
         async def story(robot: socketio.AsyncClient) -> Any:
-            return await robot.call(event, *data, timeout=30)
+            return await robot.call(event, *data, timeout=55)
 
         return self.talk(story, **connection)
 

@@ -1,7 +1,7 @@
 """One model folder: `model.json` and the weight files that it names. Once opened, it is complete and true.
 
 What runs the weights is not known here; a bundle without our `inference` key is opened with `model.inference` None
-where there is exactly one weight file, and `models.load` recognises its head with the runtime at hand.
+where there is exactly one weight file, and `models.undescribed` recognises its head with the runtime at hand.
 """
 
 from __future__ import annotations

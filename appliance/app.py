@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from importlib import metadata
@@ -41,27 +42,21 @@ from models.store import ModelStore
 from models.zoo import seed_folder
 from ui import mount
 
+log = logging.getLogger(__name__)
+
 MEGABYTE = 1_000_000
 
 BODIES_IN_MEMORY = 512 * MIB
 """Request bodies that may be in memory at once."""
 
 
-def build(settings: Settings) -> Services:
-    """Every service, not started yet."""
+def build(settings: Settings, reread: Callable[[], Settings] | None = None) -> Services:
+    """Every service, not started yet. `reread` reads the settings again, for `soft_reload`."""
     data, limits = settings.data_folder, image_limits(settings)
     supervisor = Supervisor(
         Chooser(data / "cache", settings.runtime, FILE_SYSTEM, settings.load_deadline_s),
         data / "cache",
-        InferenceLimits(
-            queue_depth=settings.queue_depth,
-            inference_deadline=settings.inference_deadline_s,
-            load_deadline=settings.load_deadline_s,
-            max_image_bytes=limits.max_bytes,
-            max_image_pixels=limits.max_pixels,
-            floor=settings.min_uncertain_threshold,
-            exclusive=settings.exclusive_model_build,
-        ),
+        inference_limits(settings),
     )
     versions = Versions(
         ModelStore(data / "models", [seed_folder()], free_space_floor=settings.min_free_disk_mb * MEGABYTE),
@@ -80,18 +75,13 @@ def build(settings: Settings) -> Services:
         FILE_SYSTEM,
     )
     picks = AutomaticPicks(outbox)
-    detecting = Detecting(
-        supervisor,
-        RelevanceFilter(
-            settings.min_uncertain_threshold,
-            settings.max_uncertain_threshold,
-            time.monotonic,
-            max_cameras=settings.max_cameras,
-        ),
-        outbox,
-        picks,
-        limits=limits,
+    relevance = RelevanceFilter(
+        settings.min_uncertain_threshold,
+        settings.max_uncertain_threshold,
+        time.monotonic,
+        max_cameras=settings.max_cameras,
     )
+    detecting = Detecting(supervisor, relevance, outbox, picks, limits=limits)
     services = Services(
         settings=settings,
         supervisor=supervisor,
@@ -102,9 +92,62 @@ def build(settings: Settings) -> Services:
         access=Access(policy_of(settings), Refusals(time.time)),
         metrics=Metrics(),
         budget=Budget(BODIES_IN_MEMORY),
+        relevance=relevance,
+        reread=reread or (lambda: settings),
+        apply=apply,
     )
     services.metrics.read_from(lambda: readings(services))
     return services
+
+
+def inference_limits(settings: Settings) -> InferenceLimits:
+    """What the supervisor is held to."""
+    limits = image_limits(settings)
+    return InferenceLimits(
+        queue_depth=settings.queue_depth,
+        inference_deadline=settings.inference_deadline_s,
+        load_deadline=settings.load_deadline_s,
+        max_image_bytes=limits.max_bytes,
+        max_image_pixels=limits.max_pixels,
+        floor=settings.min_uncertain_threshold,
+        exclusive=settings.exclusive_model_build,
+    )
+
+
+LIVE = frozenset(
+    {
+        "trusted_networks",
+        "trusted_proxies",
+        "allowed_hosts",
+        "open_detection",
+        "min_uncertain_threshold",
+        "max_uncertain_threshold",
+        "queue_depth",
+        "max_wait_socketio_s",
+        "max_wait_rest_s",
+        "inference_deadline_s",
+        "load_deadline_s",
+        "exclusive_model_build",
+        "runtime",
+        "log_level",
+    }
+)
+"""Settings that a reload applies; the others count from the next start on."""
+
+
+def apply(services: Services, new: Settings) -> None:
+    """Put settings that were read again into force, as far as that goes while the box runs."""
+    old = services.settings
+    changed = {name for name in type(new).model_fields if getattr(new, name) != getattr(old, name)}
+    if due := sorted(changed - LIVE):
+        log.warning("a restart is due for the new values of %s", ", ".join(due))
+    kept = {name: getattr(old, name) for name in type(new).model_fields if name not in LIVE}
+    services.settings = settings = new.model_copy(update=kept)
+    services.access.policy = policy_of(settings)
+    services.supervisor.hold_to(inference_limits(settings), settings.runtime)
+    services.relevance.set_thresholds(settings.min_uncertain_threshold, settings.max_uncertain_threshold)
+    if "log_level" in changed:
+        logging.getLogger().setLevel(settings.log_level)
 
 
 def policy_of(settings: Settings) -> AccessPolicy:
@@ -150,9 +193,9 @@ def guarded(app: FastAPI, services: Services) -> ASGIApp:
     return AccessMiddleware(bounded, services.access)
 
 
-def create_app(settings: Settings) -> ASGIApp:
-    """The whole box as one ASGI application."""
-    services = build(settings)
+def create_app(settings: Settings, reread: Callable[[], Settings] | None = None) -> ASGIApp:
+    """The whole box as one ASGI application; `reread` as for `build`."""
+    services = build(settings, reread)
     app = rest(services)
     # Last: it mounts `/` and wraps the lifespan.
     mount.run_with(app, Dashboard(services))

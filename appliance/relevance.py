@@ -76,6 +76,10 @@ class RelevanceFilter:
         self._max_observations = max_observations
         self._cameras: OrderedDict[str | None, _CameraHistory] = OrderedDict()
 
+    def set_thresholds(self, min_uncertain: float, max_uncertain: float) -> None:
+        """Count other confidences as unsure from now on; what is remembered stays."""
+        self._min_uncertain, self._max_uncertain = min_uncertain, max_uncertain
+
     def reasons(self, camera_id: str | None, detections: Detections) -> list[str]:
         """Reasons to upload the picture that `detections` were found in, sorted; empty where there is none.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,10 @@ from appliance.inference.supervisor import Supervisor
 from appliance.metrics import Metrics
 from appliance.outbox.files import Outbox
 from appliance.outbox.writer import AutomaticPicks
+from appliance.relevance import RelevanceFilter
 from appliance.settings import Settings
 from appliance.versions.updater import Versions
-from models.errors import InvalidInput
+from models.errors import InvalidInput, SettingsInvalid
 from models.files import refusal
 from models.images import ImageLimits
 from models.wire.node_status import AboutResponse, OutboxMode
@@ -50,6 +51,9 @@ class Services:
     access: Access
     metrics: Metrics
     budget: Budget
+    relevance: RelevanceFilter
+    reread: Callable[[], Settings]
+    apply: Callable[[Services, Settings], None]
     _reloading: asyncio.Task[None] | None = None
 
     def trouble(self) -> str | None:
@@ -115,11 +119,18 @@ class Services:
         await asyncio.to_thread(self.outbox.set_mode, cast(OutboxMode, word))
 
     def soft_reload(self) -> None:
-        """Load the serving bundle again beside itself; returns at once. One reload at a time: more come to the same."""
+        """Read the settings again and load the serving bundle beside itself; returns at once.
+
+        One reload at a time: more come to the same.
+        """
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.create_task(self._reload(), name="soft reload")
 
     async def _reload(self) -> None:
+        try:
+            self.apply(self, await asyncio.to_thread(self.reread))
+        except SettingsInvalid as error:
+            log.error("the settings stay as they are: %s", error)
         try:
             await self.supervisor.reload()
         except Exception:  # nobody waits for the outcome; what served serves on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import uvicorn
 
@@ -14,8 +15,11 @@ PATIENCE = 5
 """Seconds that requests under way have to end when the server stops."""
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises `SettingsInvalid` if another server has the data folder."""
+def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
+    """Serve until SIGTERM or Ctrl-C; `reread` reads the settings again when somebody asks for a reload.
+
+    Raises `SettingsInvalid` if another server has the data folder.
+    """
     logs.configure(settings.log_level, settings.log_format, sys.stderr)
     url = lock.local_url(settings.bind_host, settings.port)
     with lock.acquire(settings.data_folder, url):
@@ -23,7 +27,7 @@ def serve(settings: Settings) -> None:
         from appliance.app import create_app
 
         config = uvicorn.Config(
-            create_app(settings),
+            create_app(settings, reread),
             host=settings.bind_host,
             port=settings.port,
             ws_max_size=MAX_MESSAGE,

@@ -38,7 +38,7 @@ def serve(place: Place, host: str | None, port: int | None, model: str | None) -
         settings = place.overriding(version_control_default=_to_serve(model, place)).load()
     signal.signal(signal.SIGTERM, _stop)
     try:
-        run(settings)  # says so where another server has the folder
+        run(settings, place.load)  # says so where another server has the folder
     except KeyboardInterrupt:
         click.echo("Stopped.", err=True)
 

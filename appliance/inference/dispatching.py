@@ -60,7 +60,7 @@ class Dispatcher:
         self.hangs = 0
         self.retries = 0
         self._room = room
-        self._deadline = deadline
+        self.deadline = deadline
         self._note_answer = note_answer
         self._post: _Post | None = None
         self._closed = False
@@ -72,7 +72,7 @@ class Dispatcher:
 
     def work_with(self, worker: Worker, bundle: Bundle) -> None:
         """From now on give pictures to this worker, which runs that model; the one before answers what it has."""
-        self._post = _Post(worker, bundle, Watchdog(worker, self._deadline, self._count_hang))
+        self._post = _Post(worker, bundle, Watchdog(worker, self.deadline, self._count_hang))
         self._dispatch()
 
     def work_with_nobody(self) -> None:

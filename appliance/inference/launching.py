@@ -29,7 +29,7 @@ class Launcher:
 
     def __init__(self, cache: Path, limits: InferenceLimits, launch: Launch) -> None:
         self._cache = cache
-        self._limits = limits
+        self.limits = limits
         self._launch = launch
 
     async def first_that_starts(
@@ -45,12 +45,12 @@ class Launcher:
                 folder=str(bundle.folder),
                 choice=str(choice),
                 cache=str(self._cache),
-                floor=min(self._limits.floor, bundle.model.score_threshold),
+                floor=min(self.limits.floor, bundle.model.score_threshold),
                 lanes=LANES,
-                max_bytes=self._limits.max_image_bytes,
-                max_pixels=self._limits.max_image_pixels,
+                max_bytes=self.limits.max_image_bytes,
+                max_pixels=self.limits.max_image_pixels,
             )
-            deadline = loading_deadline(choice, self._limits.load_deadline)
+            deadline = loading_deadline(choice, self.limits.load_deadline)
             if usual is not None and choice is not choices[-1]:
                 deadline = min(deadline, PATIENCE * (1.0 + usual))
             try:

@@ -106,6 +106,13 @@ class Supervisor:
             swaps=self._swaps,
         )
 
+    def hold_to(self, limits: InferenceLimits, wanted: str) -> None:
+        """Other limits, and another wish for the runtime. What a worker is told when it starts counts from the next one on."""
+        self.limits = self._launcher.limits = limits
+        self._room.depth = limits.queue_depth
+        self._dispatcher.deadline = limits.inference_deadline
+        self._chooser.wanted = wanted
+
     # ------------------------------------------------------------------ detecting
 
     async def detect(self, picture: Picture, max_wait: float) -> Seen:

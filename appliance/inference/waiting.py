@@ -68,7 +68,7 @@ class WaitingRoom:
     def __init__(self, depth: int, too_late: Callable[[Request], DetectionUnavailable]) -> None:
         self.refused_full = 0
         self.refused_old = 0
-        self._depth = depth
+        self.depth = depth
         self._too_late = too_late
         self._numbers = itertools.count()
         self._waiting: list[Request] = []
@@ -78,7 +78,7 @@ class WaitingRoom:
 
     def enter(self, picture: Picture, max_wait: float) -> Request:
         """Take a place at the end, for `max_wait` seconds. Raises `Overloaded` if there is none."""
-        if len(self._waiting) >= self._depth:
+        if len(self._waiting) >= self.depth:
             self.refused_full += 1
             raise Overloaded(
                 f"{len(self._waiting)} pictures are waiting already; send fewer at a time or try again soon"

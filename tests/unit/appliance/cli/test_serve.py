@@ -22,7 +22,7 @@ Started = list[Settings]
 def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
     """The settings with which servers were started; none of them really is."""
     found: Started = []
-    monkeypatch.setattr("appliance.serving.serve", found.append)
+    monkeypatch.setattr("appliance.serving.serve", lambda settings, _reread: found.append(settings))
     former = signal.getsignal(signal.SIGTERM)
     yield found
     signal.signal(signal.SIGTERM, former)
@@ -84,7 +84,7 @@ def test_a_second_server_on_the_same_folder_is_told_who_the_first_is(shell: Shel
 def test_being_told_to_stop_is_no_failure(
     shell: Shell, started: Started, monkeypatch: pytest.MonkeyPatch, stop: Callable[[], None]
 ) -> None:
-    monkeypatch.setattr("appliance.serving.serve", lambda _: stop())
+    monkeypatch.setattr("appliance.serving.serve", lambda *_: stop())
     result = shell.run("serve")
     assert (result.exit_code, result.stderr) == (0, "Stopped.\n")
     assert not Path(shell.data).exists()

@@ -26,6 +26,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PrivateAttr,
+    SecretStr,
     ValidationError,
     model_validator,
 )
@@ -131,6 +132,22 @@ class Settings(BaseSettings):
         default=None, description="project in the Learning Loop; lower case"
     )
 
+    loop_username: Annotated[Text, _named("LOOP_USERNAME", "USERNAME")] | None = Field(
+        default=None, description="user name in the Learning Loop; the embedded loop makes this user at its first start"
+    )
+    loop_password: Annotated[SecretStr, _named("LOOP_PASSWORD", "PASSWORD")] | None = Field(
+        default=None, description="password of that user"
+    )
+    loop_ssl_cert_path: Path | None = Field(
+        default=None, description="certificate (PEM) that the Learning Loop is known by, instead of the usual ones"
+    )
+    sync_cycles: int = Field(
+        default=6, ge=1, le=720, description="status to the Learning Loop every so many times 5 seconds, and on changes"
+    )
+    skip_repeat_on_start: bool = Field(
+        default=False, description="contact the Learning Loop only after PUT /socketio on (for tests)"
+    )
+
     model_format: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")] | None = Field(
         default=None, description="format of models to look for; none: onnx where CUDA is present, else litert"
     )
@@ -156,9 +173,24 @@ class Settings(BaseSettings):
     )
     max_cameras: int = Field(default=1000, ge=1, le=100_000, description="cameras whose history is remembered")
 
+    max_picks_per_camera_per_hour: int = Field(
+        default=200, ge=0, description="pictures of one camera that the filter may pick in an hour; 0: none"
+    )
+
     max_outbox_size: int = Field(default=1000, ge=0, description="pictures that may wait in the outbox")
     max_outbox_mb: int = Field(default=2048, ge=0, description="size to which the outbox may grow, megabytes")
     min_free_disk_mb: int = Field(default=200, ge=0, description="disk space that is always left free, megabytes")
+
+    upload_max_mbit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None, description="bandwidth that sending to the Learning Loop may take, megabit a second; none: all"
+    )
+
+    keep_model_versions: int = Field(
+        default=3, ge=0, le=1000, description="model versions kept beside the current and the last good one"
+    )
+    max_models_mb: int = Field(
+        default=4096, ge=1, description="size to which the folder of models may grow, megabytes; older versions go"
+    )
 
     queue_depth: int = Field(default=32, ge=1, le=10_000, description="pictures that may wait for the model")
     max_wait_socketio_s: Seconds = Field(
@@ -375,6 +407,8 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     warnings: list[str] = []
+    if not all(environ.get(name, "").strip() for name in _ONLY_TOGETHER):
+        environ = {name: value for name, value in environ.items() if name not in _ONLY_TOGETHER}
     for field in Settings.model_fields:
         found = [(name, environ[name].strip()) for name in environment_names(field) if environ.get(name, "").strip()]
         if not found:
@@ -386,6 +420,10 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[
             f"{name} and {other} are both set and differ: {name} counts." for other, rival in found[1:] if rival != text
         )
     return values, origins, warnings
+
+
+_ONLY_TOGETHER = ("USERNAME", "PASSWORD")
+"""Upstream's names for the login. Many desktops export the first of them, which then means something else."""
 
 
 def _list(text: str) -> Any:

@@ -20,6 +20,13 @@ would be right.
     │   └── WorkerLost              the worker died or hung, and so did the one that took over
     ├── StorageRefused              nothing was stored
     │   └── NoRoom                  the disk, or the bound set for it, is full
+    ├── LoopError                   the Learning Loop did not do what was asked
+    │   ├── LoopUnreachable         no connection, no answer in time, or an answer that is none of a Loop's
+    │   ├── LoopBusy                it asks to come again later: 408, 429 or 5xx
+    │   ├── LoginFailed             user name or password are not accepted
+    │   ├── NotInLoop               it has no such thing: 404
+    │   ├── AlreadyInLoop           it has this already: 409
+    │   └── LoopRefused             it does not want this: any other status, 422 above all
     ├── AccessDenied                who asks may not do this
     └── SettingsInvalid             the configuration contradicts itself or names what does not exist
 """
@@ -93,6 +100,46 @@ class StorageRefused(DetectorApplianceError):
 
 class NoRoom(StorageRefused):
     """The disk, or the bound that was set for it, is full."""
+
+
+class LoopError(DetectorApplianceError):
+    """The Learning Loop did not do what was asked. `status` is that of its answer; None where there was none."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class LoopUnreachable(LoopError):
+    """No connection, no answer in time, or an answer that is none of a Learning Loop's."""
+
+
+class LoopBusy(LoopError):
+    """It asks to come again later (408, 429, 5xx); `retry_after` is in seconds, None where it did not say."""
+
+    def __init__(self, message: str, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, status)
+        self.retry_after = retry_after
+
+
+class LoginFailed(LoopError):
+    """User name or password are not accepted."""
+
+
+class NotInLoop(LoopError):
+    """It has no such thing (404)."""
+
+
+class AlreadyInLoop(LoopError):
+    """It has this already (409); `id` is what it calls that, None where it did not say."""
+
+    def __init__(self, message: str, status: int | None = None, id: str | None = None) -> None:
+        super().__init__(message, status)
+        self.id = id
+
+
+class LoopRefused(LoopError):
+    """It does not want this: any other status, 422 above all. The message holds the Loop's own words."""
 
 
 class AccessDenied(DetectorApplianceError):

@@ -202,7 +202,11 @@ class Box:
             time.sleep(0.02)
 
     def tree(self) -> dict[str, int]:
-        """Everything in the folder around the data folder: path -> size, -1 for folders."""
+        """Everything in the folder around the data folder: path -> size, -1 for folders.
+
+        Picks that are still on their way to the disk are waited for: else one of an earlier story might arrive later.
+        """
+        self.wait_until(lambda: self.services.picks.counts().waiting == 0)
         around = self.data.parent
         return {
             str(path.relative_to(around)): -1 if path.is_dir() else path.lstat().st_size for path in around.rglob("*")

@@ -186,19 +186,19 @@ def test_server_timing_says_where_the_milliseconds_went(box: Box) -> None:
     assert total <= 1e3 * answer.elapsed.total_seconds()
 
 
-def test_nothing_is_kept_of_a_picture_that_shall_not_be(box: Box) -> None:
-    before = box.tree()
-
-    assert "x-upload-reasons" not in detect(box, CUP.jpeg, camera_id="somebody new").headers
-
-    assert box.tree() == before
-
-
 @pytest.fixture(scope="module")
 def picking(make_box: Any) -> Box:
     """A box whose outbox starts empty."""
     made: Box = make_box()
     return made
+
+
+def test_nothing_is_kept_of_a_picture_that_shall_not_be(picking: Box) -> None:
+    before = picking.tree()
+
+    assert "x-upload-reasons" not in detect(picking, CUP.jpeg, camera_id="somebody new").headers
+
+    assert picking.tree() == before
 
 
 def test_a_picked_picture_lies_in_the_outbox_byte_for_byte_with_all_that_was_found(picking: Box) -> None:

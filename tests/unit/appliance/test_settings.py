@@ -263,3 +263,18 @@ def test_a_child_process_is_handed_the_same_settings(machine: Machine) -> None:
     copy = pickle.loads(pickle.dumps(settings))
     assert copy == settings
     assert copy.origin("port") == "environment NODE_PORT"
+
+
+def test_the_user_name_of_the_desktop_is_no_login_but_a_pair_is(machine: Machine) -> None:
+    assert machine.load({"USERNAME": "ann"}).loop_username is None
+    assert machine.load({"PASSWORD": "secret"}).loop_password is None
+    both = machine.load({"USERNAME": "ann", "PASSWORD": "secret"})
+    assert both.loop_username == "ann"
+    assert both.loop_password is not None and both.loop_password.get_secret_value() == "secret"
+    mixed = machine.load({"LOOP_USERNAME": "robot", "USERNAME": "ann"})
+    assert (mixed.loop_username, mixed.warnings) == ("robot", [])
+
+
+def test_a_password_is_never_shown(machine: Machine) -> None:
+    settings = machine.load({"LOOP_USERNAME": "ann", "LOOP_PASSWORD": "sesame"})
+    assert "sesame" not in repr(settings) + repr(settings.in_force())

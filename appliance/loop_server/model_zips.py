@@ -13,15 +13,14 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.bundle import MODEL_JSON, complete, pack, read_document, unpack
 from models.bundle_zip import DEFAULT_LIMITS, ZipLimits, refused_name
 from models.errors import BundleError, InputTooLarge
 from models.files import FILE_SYSTEM, FileSystem, refusal
-from models.wire.detections import none_as_empty
 from models.wire.model_information import Category
 
 _CHUNK = 1024 * 1024
@@ -62,9 +61,7 @@ class _Described(BaseModel):
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
-    categories: Annotated[list[Category], BeforeValidator(none_as_empty), Field(max_length=10_000)] = Field(
-        default_factory=list
-    )
+    categories: list[Category] = Field(default_factory=list, max_length=10_000)
     resolution: int | None = Field(default=None, gt=0)
     model_size: str | None = None
     conf_threshold: float | None = Field(default=None, ge=0.0, le=1.0)
@@ -122,15 +119,19 @@ def document_of(folder: Path, otherwise: Mapping[str, Any] | None) -> dict[str, 
     """
     described_elsewhere = otherwise is not None and not (folder / MODEL_JSON).exists()
     document = dict(otherwise or {}) if described_elsewhere else read_document(folder)
+    found = document.get("categories") or []
+    if isinstance(found, list):
+        # Trainers write null for what they do not know of a category.
+        found = [{k: v for k, v in each.items() if v is not None} if isinstance(each, dict) else each for each in found]
     try:
-        described = _Described.model_validate(document)
+        described = _Described.model_validate({**document, "categories": found})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise BundleError(f"In model.json, {key!r} cannot be understood: {first['msg']}") from error
     # In the types that were understood: 320.0 is 320 from here on, for nodes that check types strictly.
     corrected = described.model_dump(mode="json", exclude_unset=True, exclude={"categories"})
-    return {**document, **corrected, "categories": document.get("categories") or []}
+    return {**document, **corrected, "categories": found}
 
 
 def properties_of(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from models.wire.detections import ImageDetections
 from models.wire.image_metadata import ImageMetadata, SegmentationAnnotation
 from models.wire.model_information import ModelInformation
 from models.wire.node_status import AboutResponse, ModelVersionResponse
+from models.wire.training import AnnotationNodeStatus, TrainingOut, TrainingStatus, UserInput
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -28,6 +29,11 @@ MESSAGES: dict[str, type[BaseModel]] = {
     "model_version_0.27": ModelVersionResponse,
     "detections_0.27": ImageDetections,
     "segmentation_annotation_0.27": SegmentationAnnotation,
+    "training_status_0.13": TrainingStatus,
+    "training_status_0.27": TrainingStatus,
+    "training_out_0.27": TrainingOut,
+    "annotation_node_status_0.27": AnnotationNodeStatus,
+    "user_input_0.27": UserInput,
 }
 
 

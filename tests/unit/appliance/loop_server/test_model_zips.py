@@ -174,6 +174,13 @@ def test_types_that_can_be_corrected_are(tmp_path: Path, said: dict[str, Any], e
     assert document["categories"] == []
 
 
+def test_what_a_trainer_does_not_know_of_a_category_is_left_out(tmp_path: Path) -> None:
+    """Upstream's trainers write every property of a category, with null where they have none."""
+    category = {"id": "1", "name": "screw", "type": None, "hotkey": None, "color": "#123456"}
+    kept = stored(tmp_path, received(tmp_path, model__json=as_json({"categories": [category]}), w=b""))
+    assert opened(tmp_path, kept)["categories"] == [{"id": "1", "name": "screw", "color": "#123456"}]
+
+
 def test_what_holds_in_every_format_is_known_apart(tmp_path: Path) -> None:
     document = {"id": "x", "format": "onnx", "resolution": 320, "categories": CATEGORIES, "model_size": None, "own": 1}
     assert properties_of(document) == {"resolution": 320, "categories": CATEGORIES}

@@ -33,8 +33,12 @@ def described(name: str, what: str, *, several: bool = False) -> dict[str, Any]:
 
 @dataclass
 class FilePart:
-    """A file of a form: the pieces that have come of it and nobody has taken, and whether its end has come."""
+    """A file of a form: the pieces that have come of it and nobody has taken, and whether its end has come.
 
+    `name` is what the sender calls it, unchecked.
+    """
+
+    name: str = ""
     pieces: list[bytes] = field(default_factory=list)
     complete: bool = False
 
@@ -132,7 +136,7 @@ class FormFiles:
         if len(self._parts) > MAX_PARTS:
             raise InvalidInput(f"The form has more than {MAX_PARTS} parts; send fewer pictures at once")
         if name == self._name.encode() and b"filename" in options:
-            self._current = FilePart()
+            self._current = FilePart(options[b"filename"].decode(errors="replace"))
             self.files.append(self._current)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:

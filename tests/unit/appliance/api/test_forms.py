@@ -43,6 +43,14 @@ def test_every_file_of_the_field_is_found() -> None:
     assert [file.take() for file in read.finish()] == [b"one", b"two"]
 
 
+def test_files_have_the_names_that_the_sender_gave_them() -> None:
+    read = form()
+    read.feed(
+        part("file", b"", filename="image_2024-01-01_12%3A34.json") + part("file", b"", filename="füße.jpg") + END
+    )
+    assert [file.name for file in read.finish()] == ["image_2024-01-01_12%3A34.json", "füße.jpg"]
+
+
 @given(st.integers(1, len(part("file", b"0123456789")) - 3))
 def test_a_form_that_is_cut_off_is_refused(length: int) -> None:
     read = form()

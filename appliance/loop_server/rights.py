@@ -1,0 +1,19 @@
+"""Who may do what in the embedded loop; what a rule means stands in `appliance.access`."""
+
+from __future__ import annotations
+
+from appliance.access import AccessTable, Right
+
+PROJECT = "/api/{organization}/projects/{project}"
+
+LOOP_TABLE = AccessTable(
+    routes={
+        "GET /docs": Right.OPEN,
+        "GET /docs/oauth2-redirect": Right.OPEN,
+        "GET /redoc": Right.OPEN,
+        "GET /openapi.json": Right.OPEN,
+        "GET /static-offline-docs/*": Right.OPEN,
+        "GET /api/status": Right.OPEN,
+    },
+    events={},
+)

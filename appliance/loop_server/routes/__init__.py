@@ -1,0 +1,1 @@
+"""REST of the embedded loop, a file per resource: each has `router(services)`."""

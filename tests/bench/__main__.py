@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import incidents, machine, rounds
-from tests.bench.contestants import BareLoops, appliance, bare_loop, upstream_node
+from tests.bench.contestants import BareLoops, appliance, bare_loop, plain_server, upstream_node
 from tests.bench.goals import Goal, table
 from tests.bench.load import Clients
 from tests.bench.photograph import write_photograph
@@ -93,6 +93,7 @@ def measure_rounds(
         servers = {
             "appliance, same runtime": stack.enter_context(appliance(folder / "same", {"RUNTIME": runtime})),
             "appliance, own choice": stack.enter_context(appliance(folder / "own")),
+            rounds.PLAIN: stack.enter_context(plain_server(runtime, folder / "plain_server.log")),
         }
         if not arguments.without_upstream:
             servers["upstream node"] = stack.enter_context(upstream_node(folder / "upstream", arguments.threads))

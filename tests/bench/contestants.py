@@ -56,6 +56,15 @@ def appliance(data_folder: Path, environment: Mapping[str, str] | None = None) -
 
 
 @contextmanager
+def plain_server(runtime: str, log: Path) -> Iterator[ServerProcess]:
+    """The bare loop behind a socket and a pipe, and nothing else; ended afterwards."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.bench.plain_server", "--bundle", str(seed_folder())]
+    command += ["--port", str(port), "--runtime", runtime]
+    yield from _served(ServerProcess(command, port=port, log=log), "/")
+
+
+@contextmanager
 def upstream_node(data_folder: Path, threads: int) -> Iterator[ServerProcess]:
     """learning-loop-node 0.27.0 around the seed model's LiteRT weights, ready to detect; ended afterwards."""
     data_folder.mkdir(parents=True)

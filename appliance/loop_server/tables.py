@@ -156,6 +156,7 @@ models = Table(
     Column("training_number", Integer, comment="null: was uploaded as a zip"),
     Column("base_model_id", String(36)),
     Column("extras", JSON, nullable=False, comment="what else model.json said"),
+    Column("deleted", String(40), comment="its number stays taken: devices may still have it"),
     UniqueConstraint("project_id", "version"),
 )
 

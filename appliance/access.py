@@ -5,6 +5,9 @@
     an address in a trusted      trusted            everything
     network
     anybody with an API key      key                everything
+    who has logged in            administrator      everything
+    (where there are logins)     user               everything but what administrators do
+                                 node               what a detector does that has no user name
     all others                   stranger           what is open, and detection unless `open_detection` is off
 
 Whoever asks, a request must name this box as its Host (else a name of somebody else's could be made to point here: DNS
@@ -50,7 +53,11 @@ class Right(Enum):
     DETECT = "detect"
     """Detection and status: for everybody, unless the setting `open_detection` is off."""
     CHANGE_OR_SEE = "change or see"
-    """Changes something or shows pictures: for loopback, trusted networks and API keys."""
+    """Changes something or shows pictures: for loopback, trusted networks, API keys and users."""
+    NODE = "node"
+    """What a detector does in a Loop: for everybody who has logged in, even without a name."""
+    ADMINISTRATE = "administrate"
+    """For all who may do everything."""
 
 
 class AccessTable:
@@ -185,7 +192,17 @@ class Kind(Enum):
     LOOPBACK = "loopback"
     TRUSTED = "trusted"
     KEY = "key"
+    ADMINISTRATOR = "administrator"
+    USER = "user"
+    NODE = "node"
     STRANGER = "stranger"
+
+
+_ONLY = {
+    Kind.NODE: frozenset({Right.OPEN, Right.DETECT, Right.NODE}),
+    Kind.USER: frozenset(Right) - {Right.ADMINISTRATE},
+}
+"""What those may who may not do everything, strangers aside."""
 
 
 class Reason(Enum):
@@ -200,6 +217,9 @@ class Reason(Enum):
     FORWARDING = "forwarding"
     KEY = "key"
     KEYS_UNREADABLE = "keys_unreadable"
+    LOGIN = "login"
+    TRIES = "tries"
+    ROLE = "role"
 
 
 @dataclass(frozen=True)
@@ -210,6 +230,7 @@ class Caller:
     address: str = ""
     key_name: str | None = None
     reason: Reason | None = None
+    user_name: str | None = None
 
     @property
     def is_stranger(self) -> bool:
@@ -240,8 +261,10 @@ class Refusal:
 
     @property
     def status(self) -> int:
-        """HTTP status: 401 where credentials would help, else 403."""
-        return 403 if self.reason in {Reason.HOST, Reason.PREFLIGHT, Reason.ORIGIN} else 401
+        """HTTP status: 401 where credentials would help, 429 where patience would, else 403."""
+        if self.reason is Reason.TRIES:
+            return 429
+        return 403 if self.reason in {Reason.HOST, Reason.PREFLIGHT, Reason.ORIGIN, Reason.ROLE} else 401
 
 
 _STRANGERS: dict[Reason, str] = {
@@ -251,10 +274,23 @@ _STRANGERS: dict[Reason, str] = {
     Reason.FORWARDING: "The proxy at {address} does not say in X-Forwarded-For or Forwarded, in one voice, who asks.",
     Reason.KEY: "The API key is not known here: it is mistyped or was revoked.",
     Reason.KEYS_UNREADABLE: "The API keys of this box cannot be read, so none of them counts; its log says why.",
+    Reason.LOGIN: "User name and password are not known here, or the session is over.",
+    Reason.TRIES: "Too many wrong passwords came from {address} lately; try again in a minute.",
 }
-_KEY_HELPS = (
-    " Otherwise an API key is needed: `appliance keys create NAME` makes one; send it as "
-    "`Authorization: Bearer KEY`, as `X-API-Key`, or over Socket.IO as auth={{'api_key': KEY}}."
+
+
+@dataclass(frozen=True)
+class WayIn:
+    """What a stranger is told to do, and the scheme for the header `WWW-Authenticate`."""
+
+    sentence: str
+    scheme: str
+
+
+BY_KEY = WayIn(
+    "Otherwise an API key is needed: `appliance keys create NAME` makes one; send it as "
+    "`Authorization: Bearer KEY`, as `X-API-Key`, or over Socket.IO as auth={'api_key': KEY}.",
+    "Bearer",
 )
 
 
@@ -315,7 +351,7 @@ def own_names(host_name: str) -> frozenset[str]:
 
 
 _ABOUT_THE_PAGE = frozenset({b"host", b"origin", b"sec-fetch-site", b"access-control-request-method"})
-_ABOUT_KEYS = frozenset({b"authorization", b"x-api-key"})
+_ABOUT_KEYS = frozenset({b"authorization", b"x-api-key", b"cookie"})
 _FORWARDING = frozenset({b"forwarded", b"x-real-ip"})
 _RELEVANT = _ABOUT_THE_PAGE | _ABOUT_KEYS | _FORWARDING
 _FORWARDING_PREFIX = b"x-forwarded-"
@@ -390,9 +426,24 @@ def _within(address: Address, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)
 
 
+class Login(NamedTuple):
+    """Who has logged in: administrator, user or node; a node has no name."""
+
+    kind: Kind
+    name: str
+
+
+Recognise = Callable[[Evidence], "Login | Reason | None"]
+"""Who has logged in, by what a connection says; a reason where that does not count, None where it says nothing."""
+
+
+def _no_logins(_evidence: Evidence) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class AccessPolicy:
-    """The decision: pure, but for `keys`, which says whose API key a text is (None: nobody's).
+    """The decision: pure, but for `keys`, which says whose API key a text is (None: nobody's), and `recognise`.
 
     `allowed_hosts` are further names of this box, with a port where only that port counts; for `own_names` there is the
     function. Raises `SettingsInvalid` for a host that cannot be one.
@@ -405,6 +456,8 @@ class AccessPolicy:
     allowed_hosts: Iterable[str] = ()
     own_names: Iterable[str] = ()
     open_detection: bool = True
+    recognise: Recognise = _no_logins
+    way_in: WayIn = BY_KEY
     _hosts: frozenset[tuple[str, int | None]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -428,14 +481,14 @@ class AccessPolicy:
         method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
         refusal = self._refuse_page(method, evidence)
         if refusal is None and not self.permits(caller, self.table.right_to(method, scope["path"])):
-            refusal = stranger_refusal(caller)
+            refusal = self.refusal(caller)
         return caller, refusal
 
     def permits(self, caller: Caller, right: Right) -> bool:
         """Whether the caller has this right."""
-        if right is Right.OPEN or not caller.is_stranger:
-            return True
-        return right is Right.DETECT and self.open_detection
+        if caller.is_stranger:
+            return right is Right.OPEN or (right is Right.DETECT and self.open_detection)
+        return caller.kind not in _ONLY or right in _ONLY[caller.kind]
 
     def allows(self, caller: Caller, event: str) -> bool:
         """Whether the caller may send this Socket.IO event."""
@@ -454,7 +507,19 @@ class AccessPolicy:
             if name is not None:
                 return Caller(Kind.KEY, caller.address, key_name=name)
             caller = replace(caller, reason=Reason.KEY)
-        return caller
+        login = self.recognise(evidence)
+        if isinstance(login, Login):
+            return Caller(login.kind, caller.address, user_name=login.name)
+        return caller if login is None else replace(caller, reason=login)
+
+    def refusal(self, caller: Caller) -> Refusal:
+        """Why this caller may not do what others may, and who those are."""
+        if not caller.is_stranger:
+            who = "A user" if caller.kind is Kind.USER else "A node that has logged in without a name"
+            return Refusal(Reason.ROLE, f"{who} may not do this; log in as somebody who may.")
+        reason = caller.reason or Reason.NO_ADDRESS
+        sentence = _STRANGERS[reason].format(address=caller.address, network=network_of(caller.address))
+        return Refusal(reason, f"{sentence} {self.way_in.sentence}")
 
     def _caller_by_address(self, evidence: Evidence) -> Caller:
         peer = _address(evidence.peer) if evidence.peer else None
@@ -539,13 +604,6 @@ def _same_origin(origins: Sequence[str], host: Endpoint) -> bool:
     if len(origins) != 1 or not separator or default is None or origin is None:
         return False
     return origin.name == host.name and (origin.port or default) == (host.port or default)
-
-
-def stranger_refusal(caller: Caller) -> Refusal:
-    """Why a stranger may not do what only those may who are known."""
-    reason = caller.reason or Reason.NO_ADDRESS
-    sentence = (_STRANGERS[reason] + _KEY_HELPS).format(address=caller.address, network=network_of(caller.address))
-    return Refusal(reason, sentence)
 
 
 def network_of(address: str) -> str | None:
@@ -660,7 +718,7 @@ class SocketCallers:
         """Who sends this event. Raises `AccessDenied`, counted, where that caller may not."""
         caller = self.caller(sid)
         if not self._access.policy.allows(caller, event):
-            refusal = stranger_refusal(caller)
+            refusal = self._access.policy.refusal(caller)
             self._access.refused(caller, refusal, event)
             raise AccessDenied(refusal.sentence)
         return caller
@@ -669,12 +727,17 @@ class SocketCallers:
 class AccessMiddleware:
     """Lets through what the policy allows, with the caller in the scope (see `caller_in`), and answers the rest itself.
 
-    Has to be the outermost application, so that nothing is served around it.
+    Has to be the outermost application, so that nothing is served around it. `prepare` is awaited, with the evidence and
+    the address, before a caller is refused for want of credentials: the policy never waits, but a password takes its
+    time to check. The policy then judges once more.
     """
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(
+        self, app: ASGIApp, access: Access, prepare: Callable[[Evidence, str], Awaitable[None]] | None = None
+    ) -> None:
         self._app = app
         self._access = access
+        self._prepare = prepare
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -682,15 +745,18 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         caller, refusal = self._access.policy.judge(scope)
+        if refusal is not None and refusal.status == 401 and self._prepare is not None:
+            await self._prepare(Evidence.of(scope), caller.address)
+            caller, refusal = self._access.policy.judge(scope)
         if refusal is None:
             scope["caller"] = caller
             await self._app(scope, receive, send)
             return
         self._access.refused(caller, refusal, f"{scope.get('method', 'WEBSOCKET')} {scope['path']}")
-        await _answer(scope, send, refusal)
+        await _answer(scope, send, refusal, self._access.policy.way_in.scheme)
 
 
-async def _answer(scope: Scope, send: Send, refusal: Refusal) -> None:
+async def _answer(scope: Scope, send: Send, refusal: Refusal, scheme: str) -> None:
     websocket = scope["type"] == "websocket"
     if websocket and "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": 1008, "reason": ""})
@@ -698,7 +764,9 @@ async def _answer(scope: Scope, send: Send, refusal: Refusal) -> None:
     body = json.dumps({"detail": refusal.sentence}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if refusal.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
+        headers.append((b"www-authenticate", scheme.encode()))
+    if refusal.status == 429:
+        headers.append((b"retry-after", b"60"))
     kind = "websocket.http.response" if websocket else "http.response"
     await send({"type": f"{kind}.start", "status": refusal.status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body})

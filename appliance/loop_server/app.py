@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,15 +13,18 @@ from importlib import metadata
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from appliance.access import Access, AccessMiddleware, AccessPolicy, ASGIApp, Refusals, own_names
+from appliance.access import Access, AccessMiddleware, AccessPolicy, ASGIApp, Recognise, Refusals, WayIn, own_names
 from appliance.api.bodies import MIB, Budget
 from appliance.loop_server import errors
 from appliance.loop_server.blobs import Blobs, Folder
 from appliance.loop_server.db import Database
+from appliance.loop_server.logins import Logins
 from appliance.loop_server.rights import LOOP_TABLE
-from appliance.loop_server.routes import status
+from appliance.loop_server.routes import deployment, detectors, login, models, status, users
 from appliance.loop_server.services import LoopServices
 from appliance.loop_server.settings import LoopServerSettings
+from appliance.loop_server.throttle import Throttle
+from appliance.loop_server.users import Users
 from models.images import ImageLimits
 
 __all__ = ["LoopServerSettings", "build", "create_loop"]
@@ -28,25 +32,54 @@ __all__ = ["LoopServerSettings", "build", "create_loop"]
 BODIES_IN_MEMORY = 1024 * MIB
 """Request bodies that may be in memory at once."""
 
-ROUTERS: tuple[Callable[[LoopServices], APIRouter], ...] = (status.router,)
+ROUTERS: tuple[Callable[[LoopServices], APIRouter], ...] = (
+    status.router,
+    login.router,
+    users.router,
+    models.router,
+    deployment.router,
+    detectors.router,
+    models.upload_router,  # last: it takes any word as the name of a format
+)
 """In the order in which they are asked."""
 
+WAY_IN = WayIn(
+    "Otherwise log in: by POST /api/login, or with user name and password as HTTP Basic.", 'Basic realm="loop"'
+)
 
-def build(settings: LoopServerSettings) -> LoopServices:
+
+def build(settings: LoopServerSettings, announce: Callable[[str], None] | None = None) -> LoopServices:
     """Every service, not started yet. Makes the data folder. Raises `SettingsInvalid`."""
     settings.data_folder.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database)
+    users_of_the_loop = Users(database, _now)
+    logins = Logins(users_of_the_loop, time.time)
     return LoopServices(
         settings=settings,
-        database=Database(settings.database),
+        database=database,
         blobs=Blobs(Folder(settings.data_folder / "blobs")),
-        access=Access(policy_of(settings), Refusals(time.time)),
+        users=users_of_the_loop,
+        logins=logins,
+        access=Access(policy_of(settings, logins.recognise), Refusals(time.time)),
+        open_requests=Throttle(settings.open_requests_per_minute, time.monotonic),
+        open_megabytes=Throttle(settings.open_mb_per_minute, time.monotonic),
         budget=Budget(BODIES_IN_MEMORY),
         image_limits=ImageLimits(settings.max_image_mb * MIB, settings.max_image_megapixels * 1_000_000),
-        now=lambda: datetime.now(timezone.utc),
+        now=_now,
+        announce=announce or _on_stdout,
     )
 
 
-def policy_of(settings: LoopServerSettings) -> AccessPolicy:
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _on_stdout(sentence: str) -> None:
+    sys.stdout.write(f"{sentence}\n")
+    sys.stdout.flush()
+
+
+def policy_of(settings: LoopServerSettings, recognise: Recognise) -> AccessPolicy:
     """Who may do what."""
     return AccessPolicy(
         LOOP_TABLE,
@@ -55,6 +88,9 @@ def policy_of(settings: LoopServerSettings) -> AccessPolicy:
         trusted_proxies=settings.trusted_proxies,
         allowed_hosts=settings.allowed_hosts,
         own_names=own_names(socket.gethostname()),
+        open_detection=False,
+        recognise=recognise,
+        way_in=WAY_IN,
     )
 
 
@@ -83,7 +119,7 @@ def rest(services: LoopServices) -> FastAPI:
 
 def guarded(app: FastAPI, services: LoopServices) -> ASGIApp:
     """The routes with access checked in front of them."""
-    return AccessMiddleware(app, services.access)
+    return AccessMiddleware(app, services.access, services.logins.prepare)
 
 
 def create_loop(settings: LoopServerSettings) -> ASGIApp:

@@ -12,29 +12,51 @@ from appliance.access import Access
 from appliance.api.bodies import Budget
 from appliance.loop_server.blobs import Blobs
 from appliance.loop_server.db import Database
+from appliance.loop_server.logins import Logins, secret_in
 from appliance.loop_server.settings import LoopServerSettings
+from appliance.loop_server.throttle import Throttle
+from appliance.loop_server.users import FIRST, Users
+from models.files import FILE_SYSTEM
 from models.images import ImageLimits
 
 log = logging.getLogger(__name__)
 
+SIGNING_KEY_FILE = "session.key"
+"""Name inside the data folder."""
+
 
 @dataclass
 class LoopServices:
-    """One of each; made by `appliance.loop_server.app`. `now` is the time of day, with its zone."""
+    """One of each; made by `appliance.loop_server.app`.
+
+    `now` is the time of day, with its zone. `announce` tells the person who starts the loop something once.
+    `open_requests` and `open_megabytes` bound what anybody may do without a login.
+    """
 
     settings: LoopServerSettings
     database: Database
     blobs: Blobs
+    users: Users
+    logins: Logins
     access: Access
+    open_requests: Throttle
+    open_megabytes: Throttle
     budget: Budget
     image_limits: ImageLimits
     now: Callable[[], datetime]
+    announce: Callable[[str], None]
     ready: bool = field(default=False, init=False)
 
     async def start(self) -> None:
         """Bring data folder and schema up to date; from then on requests are answered."""
         await asyncio.to_thread(self.blobs.start)
         await self.database.upgrade()
+        self.logins.sign_with(
+            await asyncio.to_thread(secret_in, self.settings.data_folder / SIGNING_KEY_FILE, FILE_SYSTEM)
+        )
+        made_up = await self.users.start(self.settings.username, self.settings.password)
+        if made_up is not None:
+            self.announce(f"User {FIRST!r} with password {made_up!r} has been made; this is said only once.")
         self.ready = True
 
     async def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -122,19 +122,18 @@ class LoopClientElsewhere:
 
     def __init__(self, loop: RunningLoop, address: tuple[str, int], options: dict[str, Any]) -> None:
         self._loop = loop
-        self._transport: Callable[[], httpx.ASGITransport] = lambda: httpx.ASGITransport(loop.asgi, client=address)
-        self._options = options
-        self._cookies = httpx.Cookies()
+        self._address = address
+        self._options = {"base_url": loop.url, **options}
+        self.cookies = httpx.Cookies(self._options.pop("cookies", None))
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """One request, answered in whole."""
 
         async def ask() -> httpx.Response:
-            async with httpx.AsyncClient(
-                transport=self._transport(), base_url=self._loop.url, cookies=self._cookies, **self._options
-            ) as client:
+            transport = httpx.ASGITransport(self._loop.asgi, client=self._address)
+            async with httpx.AsyncClient(transport=transport, cookies=self.cookies, **self._options) as client:
                 answer = await client.request(method, path, **arguments)
-                self._cookies = client.cookies
+                self.cookies = client.cookies
                 return answer
 
         return self._loop.run(ask())

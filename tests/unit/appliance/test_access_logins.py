@@ -1,0 +1,176 @@
+"""Where people log in: what administrators, users and nameless nodes may do, and how long a password may take."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+
+from appliance.access import (
+    Access,
+    AccessMiddleware,
+    AccessPolicy,
+    AccessTable,
+    Caller,
+    Evidence,
+    Kind,
+    Login,
+    Reason,
+    Refusals,
+    Right,
+    SocketCallers,
+    WayIn,
+    caller_in,
+)
+from models.errors import AccessDenied
+
+STRANGER = "203.0.113.9"
+
+TABLE = AccessTable({f"GET /{right.value.replace(' ', '-')}": right for right in Right}, {"speak": Right.NODE})
+
+
+def recognise(evidence: Evidence) -> Login | Reason | None:
+    for text in evidence.texts(b"cookie"):
+        return Login(Kind(text), f"the {text}") if text in {"administrator", "user", "node"} else Reason(text)
+    return None
+
+
+def policy() -> AccessPolicy:
+    return AccessPolicy(
+        TABLE,
+        lambda _key: None,
+        open_detection=False,
+        recognise=recognise,
+        way_in=WayIn("Log in.", 'Basic realm="here"'),
+    )
+
+
+def scope(path: str, cookie: str | None = None, client: str = STRANGER) -> dict[str, Any]:
+    headers = [(b"host", b"localhost")] + ([(b"cookie", cookie.encode())] if cookie else [])
+    return {"type": "http", "method": "GET", "path": path, "client": (client, 4711), "headers": headers}
+
+
+@pytest.mark.parametrize(
+    ("cookie", "rights"),
+    [
+        (None, {"open"}),
+        ("login", {"open"}),
+        ("node", {"open", "detect", "node"}),
+        ("user", {"open", "detect", "node", "change or see"}),
+        ("administrator", {"open", "detect", "node", "change or see", "administrate"}),
+    ],
+)
+def test_what_each_of_them_may_do(cookie: str | None, rights: set[str]) -> None:
+    allowed = set()
+    for right in Right:
+        caller, refusal = policy().judge(scope("/" + right.value.replace(" ", "-"), cookie))
+        if refusal is None:
+            allowed.add(right.value)
+        else:
+            assert refusal.status == (401 if caller.is_stranger else 403)
+    assert allowed == rights
+
+
+def test_this_machine_needs_no_login_and_a_wrong_one_does_not_harm_it() -> None:
+    caller, refusal = policy().judge(scope("/administrate", "login", client="127.0.0.1"))
+    assert (caller.kind, refusal) == (Kind.LOOPBACK, None)
+
+
+@pytest.mark.parametrize(
+    ("cookie", "status", "words"),
+    [
+        (None, 401, "203.0.113.9 is in no trusted network"),
+        ("login", 401, "User name and password are not known here, or the session is over. Log in."),
+        ("tries", 429, "Too many wrong passwords came from 203.0.113.9 lately; try again in a minute. Log in."),
+        ("node", 403, "A node that has logged in without a name may not do this; log in as somebody who may."),
+        ("user", 403, "A user may not do this; log in as somebody who may."),
+    ],
+)
+def test_a_refusal_says_what_would_help(cookie: str | None, status: int, words: str) -> None:
+    _, refusal = policy().judge(scope("/administrate", cookie))
+    assert refusal is not None
+    assert refusal.status == status
+    assert words in refusal.sentence
+
+
+class Server:
+    """The middleware, with somebody who checks passwords."""
+
+    def __init__(self) -> None:
+        self.prepared: list[str] = []
+        self.known: set[str] = set()
+        self.reached: list[MutableMapping[str, Any]] = []
+        deciding = AccessPolicy(TABLE, lambda _key: None, recognise=self.recognise, way_in=WayIn("Log in.", "Basic"))
+        self.access = Access(deciding, Refusals(lambda: 0.0))
+
+    def recognise(self, evidence: Evidence) -> Login | Reason | None:
+        words = evidence.texts(b"authorization")
+        if not words:
+            return None
+        return Login(Kind.USER, words[0]) if words[0] in self.known else Reason.LOGIN
+
+    async def prepare(self, evidence: Evidence, address: str) -> None:
+        await asyncio.sleep(0)
+        self.prepared.append(address)
+        self.known |= {word for word in evidence.texts(b"authorization") if word != "wrong"}
+
+    def ask(self, path: str, word: str, client: str = STRANGER) -> list[MutableMapping[str, Any]]:
+        request = scope(path, client=client)
+        request["headers"].append((b"authorization", word.encode()))
+        sent: list[MutableMapping[str, Any]] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            self.reached.append(scope)
+
+        async def receive() -> MutableMapping[str, Any]:
+            raise AssertionError("the middleware has no business with the body")
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            sent.append(message)
+
+        asyncio.run(AccessMiddleware(app, self.access, self.prepare)(request, receive, send))
+        return sent
+
+
+def test_a_password_is_checked_before_anybody_is_refused_and_only_then() -> None:
+    server = Server()
+    assert server.ask("/change-or-see", "right") == []
+    assert caller_in(server.reached[0]) == Caller(Kind.USER, STRANGER, user_name="right")
+    assert server.prepared == [STRANGER]
+    server.ask("/change-or-see", "right")  # known by now
+    server.ask("/open", "wrong")
+    server.ask("/change-or-see", "wrong", client="127.0.0.1")
+    server.ask("/administrate", "right")  # no password would help
+    assert server.prepared == [STRANGER]
+    start, body = server.ask("/change-or-see", "wrong")
+    assert (start["status"], server.prepared) == (401, [STRANGER] * 2)
+    assert (b"www-authenticate", b"Basic") in start["headers"]
+    assert json.loads(body["body"])["detail"].endswith("Log in.")
+
+
+def test_who_tries_too_often_is_told_when_to_come_back() -> None:
+    server = Server()
+    server.access.policy = policy()
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def never(*_: Any) -> Any:
+        raise AssertionError("not to be called")
+
+    asyncio.run(AccessMiddleware(never, server.access)(scope("/node", "tries"), never, send))
+    assert sent[0]["status"] == 429
+    assert (b"retry-after", b"60") in sent[0]["headers"]
+
+
+def test_a_session_counts_for_events_as_long_as_it_holds() -> None:
+    access = Access(policy(), Refusals(lambda: 0.0))
+    sockets = SocketCallers(access)
+    assert sockets.connected("sid", scope("/ws/socket.io/", "node")).kind is Kind.NODE
+    assert sockets.demand("sid", "speak").kind is Kind.NODE
+    with pytest.raises(AccessDenied, match="A node that has logged in without a name may not do this"):
+        sockets.demand("sid", "anything else")

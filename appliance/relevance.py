@@ -11,15 +11,14 @@ Nothing here touches a disk, a network or a clock of its own.
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.similarity import BOXES, POINTS, Geometry, Indices, Kind, Located
 from models.wire.detections import BoxDetection, Detections, PointDetection
 
 UNCERTAIN = "uncertain"
@@ -29,25 +28,14 @@ UNEXPECTED_COUNT = "unexpected_observations_count"
 REMEMBERED_SECONDS = 3600.0
 """An observation is forgotten when it was last seen longer ago than this."""
 
-NEAR_PIXELS = 10.0
-"""Points closer than this are the same thing."""
-
 UNEXPECTED_DETECTIONS = 80
 """That many detections in one picture are suspicious in themselves."""
 
 MAX_CAMERA_ID_LENGTH = 256
 """Longer ids are told apart by their beginning: whoever sends megabytes as a camera id shall not fill the memory."""
 
-FEW_PAIRS = 12
-"""Up to so many pairs are compared one by one; measured, the costs meet at about 20."""
-
-COLUMNS_AT_ONCE = 64
-"""Detections compared in one go, so that a picture full of things needs no huge matrix."""
-
-Geometry = NDArray[np.float64]
-"""(5, N): left, top, right, bottom, area of N boxes; or (2, N): x, y of N points. Pixels."""
-
-Located = TypeVar("Located", BoxDetection, PointDetection)
+COLUMNS_AT_ONCE = 256
+"""Detections compared in one go, so that a picture full of things needs no huge arrays."""
 
 
 class RelevanceFilter:
@@ -55,7 +43,8 @@ class RelevanceFilter:
 
     `min_uncertain` and `max_uncertain` are confidences (0..1, both included) between which the model counts as unsure.
     `clock` returns seconds and never goes back (`time.monotonic`). Cameras beyond `max_cameras` push out the one that
-    was silent longest; observations of one camera beyond `max_observations` push out those not seen for longest.
+    was silent longest, and so do observations of all cameras together beyond `max_in_all`; observations of one camera
+    beyond `max_observations` push out those not seen for longest.
 
     Not safe for use by several threads at once.
     """
@@ -68,12 +57,15 @@ class RelevanceFilter:
         *,
         max_cameras: int = 64,
         max_observations: int = 1000,
+        max_in_all: int = 200_000,
     ) -> None:
         self._min_uncertain = min_uncertain
         self._max_uncertain = max_uncertain
         self._clock = clock
         self._max_cameras = max_cameras
         self._max_observations = max_observations
+        self._max_in_all = max_in_all
+        self._in_all = 0
         self._cameras: OrderedDict[str | None, _CameraHistory] = OrderedDict()
 
     def set_thresholds(self, min_uncertain: float, max_uncertain: float) -> None:
@@ -87,12 +79,15 @@ class RelevanceFilter:
         pictures without a camera id share one history.
         """
         history = self._history(camera_id)
-        now = self._clock()
+        now, before = self._clock(), len(history)
+        history.forget(now - REMEMBERED_SECONDS)
         new = (
-            *history.observe(_BOXES, detections.box_detections, now),
-            *history.observe(_POINTS, detections.point_detections, now),
+            *history.boxes(detections.box_detections, now),
+            *history.points(detections.point_detections, now),
             *detections.classification_detections,
         )
+        self._in_all += len(history) - before
+        self._forget_cameras()
         reasons = []
         if any(self._min_uncertain <= detection.confidence <= self._max_uncertain for detection in new):
             reasons.append(UNCERTAIN)
@@ -107,140 +102,69 @@ class RelevanceFilter:
         return {camera_id: len(history) for camera_id, history in self._cameras.items()}
 
     def _history(self, camera_id: str | None) -> _CameraHistory:
-        key = camera_id if camera_id is None else camera_id[:MAX_CAMERA_ID_LENGTH]
-        history = self._cameras.setdefault(key, _CameraHistory(self._max_observations))
+        key = camera_key(camera_id)
+        history = self._cameras.get(key)
+        if history is None:
+            history = self._cameras[key] = _CameraHistory(self._max_observations)
         self._cameras.move_to_end(key)
-        if len(self._cameras) > self._max_cameras:
-            self._cameras.popitem(last=False)
         return history
 
-
-def box_geometry(boxes: Sequence[BoxDetection]) -> Geometry:
-    """Boxes as (5, N): left, top, right, bottom, area, in pixels.
-
-    The area of a box without extent is infinite, so that it has nothing in common with any box, itself included.
-    """
-    left, top, width, height = np.array([(box.x, box.y, box.width, box.height) for box in boxes], dtype=np.float64).T
-    area = np.where((width > 0) & (height > 0), width * height, np.inf)
-    return np.stack([left, top, left + width, top + height, area])
+    def _forget_cameras(self) -> None:
+        """All but the latest, as far as there are too many, or too much is remembered of them."""
+        while len(self._cameras) > 1 and (len(self._cameras) > self._max_cameras or self._in_all > self._max_in_all):
+            _, forgotten = self._cameras.popitem(last=False)
+            self._in_all -= len(forgotten)
 
 
-def similar_boxes(boxes: Geometry, others: Geometry) -> NDArray[np.bool_]:
-    """(N, M): whether the intersection over union of box n and other m is at least 0.5.
-
-    I / (A + B - I) >= 1/2 is the same as 3 I >= A + B, which needs no division and is exact for whole pixels. Few pairs
-    overlap at all, so only those are computed: one matrix of bytes instead of several of floats.
-    """
-    left, top, right, bottom, _ = boxes[:, :, np.newaxis]
-    other_left, other_top, other_right, other_bottom, _ = others[:, np.newaxis, :]
-    similar: NDArray[np.bool_] = left < other_right
-    similar &= other_left < right
-    similar &= top < other_bottom
-    similar &= other_top < bottom
-    first, second = np.nonzero(similar)
-    left, top, right, bottom, area = boxes[:, first]
-    other_left, other_top, other_right, other_bottom, other_area = others[:, second]
-    width = np.minimum(right, other_right) - np.maximum(left, other_left)
-    height = np.minimum(bottom, other_bottom) - np.maximum(top, other_top)
-    similar[first, second] = 3.0 * width * height >= area + other_area
-    return similar
+def camera_key(camera_id: str | None) -> str | None:
+    """What a camera is remembered by."""
+    return camera_id if camera_id is None else camera_id[:MAX_CAMERA_ID_LENGTH]
 
 
-def point_geometry(points: Sequence[PointDetection]) -> Geometry:
-    """Points as (2, N): x, y, in pixels."""
-    geometry: Geometry = np.array([(point.x, point.y) for point in points], dtype=np.float64).T
-    return geometry
+class _Observations(Generic[Located]):
+    """What one camera remembers of one kind: for each its place, its category as a number, when it was last seen."""
 
-
-def similar_points(points: Geometry, others: Geometry) -> NDArray[np.bool_]:
-    """(N, M): whether point n and other m are less than 10 pixels apart."""
-    x, y = points[:, :, np.newaxis]
-    other_x, other_y = others[:, np.newaxis, :]
-    with np.errstate(over="ignore"):  # absurdly distant points are infinitely far apart, which is right
-        similar: NDArray[np.bool_] = np.sqrt((x - other_x) ** 2 + (y - other_y) ** 2) < NEAR_PIXELS
-    return similar
-
-
-@dataclass(frozen=True)
-class _Kind(Generic[Located]):
-    """A kind of detection that has a place in the picture, and how two of them are compared."""
-
-    name: str
-    geometry: Callable[[Sequence[Located]], Geometry]
-    similar: Callable[[Geometry, Geometry], NDArray[np.bool_]]
-    alike: Callable[[Sequence[float], Sequence[float]], bool]
-
-
-def alike_boxes(box: Sequence[float], other: Sequence[float]) -> bool:
-    """`similar_boxes` for one pair: two columns of `box_geometry`."""
-    width = min(box[2], other[2]) - max(box[0], other[0])
-    height = min(box[3], other[3]) - max(box[1], other[1])
-    return width > 0 and height > 0 and 3.0 * width * height >= box[4] + other[4]
-
-
-def alike_points(point: Sequence[float], other: Sequence[float]) -> bool:
-    """`similar_points` for one pair: two columns of `point_geometry`."""
-    x, y = point[0] - other[0], point[1] - other[1]
-    return math.sqrt(x * x + y * y) < NEAR_PIXELS
-
-
-_BOXES = _Kind("box", box_geometry, similar_boxes, alike_boxes)
-_POINTS = _Kind("point", point_geometry, similar_points, alike_points)
-
-
-class _Observations:
-    """What one camera remembers of one category: a column of geometry and the time when it was last seen, for each."""
-
-    def __init__(self, kind: _Kind[Any], rows: int) -> None:
-        self._similar = kind.similar
-        self._alike = kind.alike
-        self._geometry: Geometry = np.empty((rows, 0))
+    def __init__(self, kind: Kind[Located]) -> None:
+        self._kind: Kind[Located] = kind
+        self._geometry: Geometry = np.empty((kind.rows, 0))
+        self.categories: NDArray[np.float64] = np.empty(0)
         self.last_seen: NDArray[np.float64] = np.empty(0)
 
-    def observe(self, geometry: Geometry, now: float) -> list[int]:
-        """Refresh what is seen again, remember what is new, and return the columns of `geometry` that are new.
+    def __len__(self) -> int:
+        return len(self.last_seen)
 
-        Columns are taken in their order: one that resembles an earlier new one of the same picture is not new.
+    def observe(self, detections: Sequence[Located], categories: NDArray[np.float64], now: float) -> list[Located]:
+        """Refresh what is seen again, remember what is new, and return that.
+
+        Detections are taken in their order: one that resembles an earlier new one of the same picture is not new.
         """
-        self.keep(self.last_seen >= now - REMEMBERED_SECONDS)
-        count = len(self.last_seen)
-        columns = geometry.shape[1]
-        new = self._few(geometry, now) if columns * (count + columns) <= FEW_PAIRS else self._many(geometry, now)
-        if new:
+        geometry = self._kind.geometry(detections)
+        count = len(self)
+        places = np.concatenate([self._geometry, geometry], axis=1)
+        detected, other = self._kind.pairs(geometry, categories, places, np.concatenate([self.categories, categories]))
+        remembered = other < count
+        self.last_seen[other[remembered]] = now
+        known = np.zeros(len(detections), dtype=np.bool_)
+        known[detected[remembered]] = True
+        self._mark_repetitions(known, detected[~remembered], other[~remembered] - count)
+        new = np.flatnonzero(~known)
+        if len(new):
             self._geometry = np.concatenate([self._geometry, geometry[:, new]], axis=1)
+            self.categories = np.concatenate([self.categories, categories[new]])
             self.last_seen = np.concatenate([self.last_seen, np.full(len(new), now)])
-        return new
+        return [detections[index] for index in new.tolist()]
 
-    def _few(self, geometry: Geometry, now: float) -> list[int]:
-        """A scene with a few things, as most are: comparing them one by one is cheaper than calling numpy."""
-        remembered: list[list[float]] = self._geometry.T.tolist()
-        new: list[list[float]] = []
-        columns = []
-        for column, detection in enumerate(geometry.T.tolist()):
-            again = [index for index, other in enumerate(remembered) if self._alike(detection, other)]
-            if again:
-                self.last_seen[again] = now
-            elif not any(self._alike(detection, other) for other in new):
-                new.append(detection)
-                columns.append(column)
-        return columns
-
-    def _many(self, geometry: Geometry, now: float) -> list[int]:
-        count = len(self.last_seen)
-        similar = self._similar(geometry, np.concatenate([self._geometry, geometry], axis=1))
-        self.last_seen[np.any(similar[:, :count], axis=0)] = now
-        known: NDArray[np.bool_] = np.any(similar[:, :count], axis=1)
-        new = []
-        for column in np.flatnonzero(~known).tolist():
-            if not known[column]:
-                new.append(column)
-                known |= similar[:, count + column]
-        return new
+    def _mark_repetitions(self, known: NDArray[np.bool_], one: Indices, other: Indices) -> None:
+        later = one < other
+        for earlier, repetition in zip(one[later].tolist(), other[later].tolist(), strict=True):
+            if not known[earlier]:
+                known[repetition] = True
 
     def keep(self, which: NDArray[np.bool_]) -> None:
         """Forget all the others."""
         if not which.all():
             self._geometry = self._geometry[:, which]
+            self.categories = self.categories[which]
             self.last_seen = self.last_seen[which]
 
 
@@ -249,45 +173,57 @@ class _CameraHistory:
 
     def __init__(self, max_observations: int) -> None:
         self._max_observations = max_observations
-        self._observations: dict[tuple[str, str], _Observations] = {}
+        self._boxes = _Observations(BOXES)
+        self._points = _Observations(POINTS)
+        self._categories: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return sum(len(remembered.last_seen) for remembered in self._observations.values())
+        return len(self._boxes) + len(self._points)
 
-    def observe(self, kind: _Kind[Located], detections: Sequence[Located], now: float) -> list[Located]:
-        """Remember the detections of one picture; return those that are new to this camera."""
-        if not detections:
-            return []
-        geometry = kind.geometry(detections)
-        by_category: dict[str, list[int]] = {}
-        for index, detection in enumerate(detections):
-            by_category.setdefault(detection.category_name, []).append(index)
-        new = []
-        for category, indices in by_category.items():
-            for start in range(0, len(indices), COLUMNS_AT_ONCE):
-                some = indices[start : start + COLUMNS_AT_ONCE]
-                remembered = self._observations.get((kind.name, category))
-                if remembered is None:
-                    remembered = _Observations(kind, len(geometry))
-                    self._observations[kind.name, category] = remembered
-                new += [detections[some[column]] for column in remembered.observe(geometry[:, some], now)]
-                if len(remembered.last_seen) > self._max_observations:
-                    self._forget_beyond_bound()
-        if new:
+    def forget(self, before: float) -> None:
+        """Forget what was last seen before that time."""
+        for observations in (self._boxes, self._points):
+            observations.keep(observations.last_seen >= before)
+
+    def boxes(self, detections: Sequence[BoxDetection], now: float) -> list[BoxDetection]:
+        """Remember the boxes of one picture; return those that are new to this camera."""
+        return self._observe(self._boxes, detections, now)
+
+    def points(self, detections: Sequence[PointDetection], now: float) -> list[PointDetection]:
+        """Remember the points of one picture; return those that are new to this camera."""
+        return self._observe(self._points, detections, now)
+
+    def _observe(
+        self, observations: _Observations[Located], detections: Sequence[Located], now: float
+    ) -> list[Located]:
+        new: list[Located] = []
+        for start in range(0, len(detections), COLUMNS_AT_ONCE):
+            some = detections[start : start + COLUMNS_AT_ONCE]
+            new += observations.observe(some, self._numbers(some), now)
             self._forget_beyond_bound()
         return new
 
+    def _numbers(self, detections: Sequence[Located]) -> NDArray[np.float64]:
+        """The category of each detection as a number."""
+        if len(self._categories) > 2 * self._max_observations:  # more names than things: models came and went
+            self._renumber()
+        numbers = self._categories
+        return np.array([numbers.setdefault(each.category_name, len(numbers)) for each in detections], dtype=np.float64)
+
+    def _renumber(self) -> None:
+        used = np.unique(np.concatenate([self._boxes.categories, self._points.categories]))
+        names = {number: name for name, number in self._categories.items()}
+        self._categories = {names[number]: index for index, number in enumerate(used.tolist())}
+        for observations in (self._boxes, self._points):
+            observations.categories = np.searchsorted(used, observations.categories).astype(np.float64)
+
     def _forget_beyond_bound(self) -> None:
-        times = np.concatenate([remembered.last_seen for remembered in self._observations.values()])
+        times = np.concatenate([self._boxes.last_seen, self._points.last_seen])
         excess = len(times) - self._max_observations
         if excess <= 0:
             return
         kept = np.ones(len(times), dtype=np.bool_)
         kept[np.argsort(times, kind="stable")[:excess]] = False
-        start = 0
-        for key, remembered in list(self._observations.items()):
-            end = start + len(remembered.last_seen)
-            remembered.keep(kept[start:end])
-            if not len(remembered.last_seen):
-                del self._observations[key]
-            start = end
+        boxes = len(self._boxes)
+        self._boxes.keep(kept[:boxes])
+        self._points.keep(kept[boxes:])

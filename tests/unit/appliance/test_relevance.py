@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from appliance.relevance import RelevanceFilter
 from models.wire.detections import (
@@ -232,6 +237,56 @@ def test_a_stream_of_camera_ids_does_not_fill_the_memory(clock: Clock) -> None:
     assert all(len(camera_id or "") <= 256 for camera_id in relevance.remembered())
 
 
+def grown(act: Callable[[], object]) -> int:
+    """Bytes that are in use after it and were not before."""
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+def test_any_number_of_camera_ids_costs_no_more_memory_than_are_remembered(clock: Clock) -> None:
+    relevance = RelevanceFilter(0.3, 0.6, clock, max_cameras=1000)
+    seen = picture(*(box(x=50 * index, name=f"thing {index}") for index in range(3)))
+
+    def cameras(count: int) -> None:
+        for index in range(count):
+            relevance.reasons(f"camera {index}", seen if index % 20 == 0 else Detections())
+
+    cameras(1000)
+    assert grown(lambda: cameras(20_000)) < 4 << 20
+    assert len(relevance.remembered()) == 1000
+
+
+def test_cameras_that_know_much_push_out_each_other(clock: Clock) -> None:
+    relevance = RelevanceFilter(0.3, 0.6, clock, max_observations=100, max_in_all=250)
+    crowd = picture(*(box(x=50 * index) for index in range(100)))
+    for camera in ("front", "rear", "front", "left"):
+        relevance.reasons(camera, crowd)
+    assert relevance.remembered() == {"front": 100, "left": 100}
+    clock.now += HOUR + 1
+    relevance.reasons("left", Detections())
+    assert relevance.remembered() == {"front": 100, "left": 0}, "what is forgotten makes room"
+    relevance.reasons("rear", crowd)
+    assert relevance.remembered() == {"front": 100, "left": 0, "rear": 100}
+
+
+def test_names_that_models_no_longer_use_are_forgotten_too(clock: Clock) -> None:
+    relevance = RelevanceFilter(0.3, 0.6, clock, max_observations=10)
+
+    def models_come_and_go() -> None:
+        for index in range(1000):
+            clock.now += 1
+            new = box(name=f"{index} {'x' * 10_000}")
+            assert relevance.reasons("front", picture(new, box(name="cup", sure=0.9))) == ["uncertain"]
+            assert relevance.reasons("front", picture(new, box(name="cup"))) == []
+
+    assert grown(models_come_and_go) < 3 << 20
+    assert relevance.remembered()["front"] == 10
+
+
 def test_what_was_not_seen_for_longest_is_forgotten_when_a_camera_knows_too_much(clock: Clock) -> None:
     relevance = RelevanceFilter(0.3, 0.6, clock, max_observations=100)
     things = [box(x=50 * index, name=f"thing {index % 7}") for index in range(300)]
@@ -251,38 +306,95 @@ def test_one_picture_with_thousands_of_things_stays_within_the_bound(relevance: 
     assert relevance.remembered()["front"] == 1000
 
 
-def random_picture(chance: random.Random) -> Detections:
-    """A picture on a coarse grid, so that overlaps of exactly one half and distances of exactly ten are common."""
-    names = ["cup", "dog", "screw"]
-    boxes = [
-        box(
-            chance.randrange(0, 12) * 5,
-            chance.randrange(0, 8) * 5,
-            chance.randrange(0, 5) * 5,
-            chance.randrange(0, 5) * 5,
-            name=chance.choice(names),
-            sure=chance.randrange(11) / 10,
-        )
-        for _ in range(chance.choice([0, 1, 2, 3, 5, 8] * 5 + [85]))
-    ]
-    points = [
-        point(chance.randrange(0, 30) * 2, chance.randrange(0, 20) * 2, name=chance.choice(names), sure=chance.random())
-        for _ in range(chance.choice([0, 1, 3, 6]))
-    ]
-    sunny = [ClassificationDetection(category_name="sunny", confidence=chance.random())] * chance.randrange(2)
-    return Detections(box_detections=boxes, point_detections=points, classification_detections=sunny)
+NAMES = ("cup", "dog", "screw")
+GENES = 5
+"""Numbers that a detection, or the beginning of a picture, is made of."""
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_equals_the_plain_reference_on_random_days_of_several_cameras(seed: int, clock: Clock) -> None:
+def story_of(genes: bytes) -> list[tuple[str | None, float, Detections]]:
+    """A sequence of pictures, each with its camera and the seconds since the one before.
+
+    Everything lies on a coarse grid, so that overlaps of exactly one half and distances of exactly ten are common.
+    """
+    story: list[tuple[str | None, float, Detections]] = [(None, 0.0, Detections())]
+    for start in range(0, len(genes) - GENES + 1, GENES):
+        what, *numbers = genes[start : start + GENES]
+        if what % 5 == 0:
+            story.append(((None, "front", "rear")[numbers[0] % 3], STEPS[numbers[1] % len(STEPS)], Detections()))
+        else:
+            add(story[-1][2], what, *numbers)
+    return story
+
+
+STEPS = (0.0, 1.0, 1800.0, HOUR, HOUR + 0.5)
+
+
+def add(to: Detections, what: int, one: int, two: int, three: int, four: int) -> None:
+    """One more detection, or many."""
+    name, sure = NAMES[three % 3], (four % 11) / 10
+    if what % 5 < 3:
+        place = (one % 12 * 5, one // 12 % 8 * 5, two % 5 * 5, two // 5 % 5 * 5)
+        copies = 85 if what == 251 else 1
+        to.box_detections += [box(*place, name=name, sure=sure)] * copies
+    elif what % 5 == 3:
+        to.point_detections.append(point(one % 30 * 2, two % 20 * 2, name=name, sure=sure))
+    elif four % 8:
+        to.classification_detections.append(ClassificationDetection(category_name=name, confidence=sure))
+    else:
+        to.segmentation_detections.append(SegmentationDetection(category_name=name, shape="0,0,5,5,0,5"))
+
+
+LENGTH = 18 * GENES
+AT_A_TIME = 50
+EXAMPLES = 200
+
+
+def test_equals_the_plain_reference_on_ten_thousand_random_sequences_of_pictures() -> None:
+    told: Counter[tuple[str, ...]] = Counter()
+    compared = 0
+
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.binary(min_size=AT_A_TIME * LENGTH, max_size=AT_A_TIME * LENGTH))
+    def compare(genes_of_all: bytes) -> None:
+        nonlocal compared
+        for start in range(0, len(genes_of_all), LENGTH):
+            genes = genes_of_all[start : start + LENGTH]
+            compared += 1
+            clock = Clock()
+            relevance = RelevanceFilter(0.3, 0.6, clock, max_observations=100_000)
+            references: dict[str | None, Reference] = {}
+            for camera, step, detections in story_of(genes):
+                clock.now += step
+                expected = references.setdefault(camera, Reference(clock)).reasons(detections)
+                assert relevance.reasons(camera, detections) == expected
+                told[tuple(expected)] += 1
+
+    compare()
+
+    assert compared >= 10_000
+    assert min(told[()], told["uncertain",], told["segmentation_detection",]) > 500, "each outcome was common"
+    assert sum(count for reasons, count in told.items() if "unexpected_observations_count" in reasons) > 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equals_the_plain_reference_in_crowds_of_boxes_of_every_size(seed: int, clock: Clock) -> None:
     chance = random.Random(seed)
-    scenes = [random_picture(chance) for _ in range(100)]
-    for _ in range(200):
-        relevance = RelevanceFilter(0.3, 0.6, clock, max_observations=100_000)
-        references: dict[str | None, Reference] = {}
-        for _ in range(chance.randrange(1, 10)):
-            clock.now += chance.choice([0.0, 1.0, 1800.0, 3600.0, 3600.5])
-            camera = chance.choice([None, "front", "rear"])
-            detections = chance.choice(scenes)
-            expected = references.setdefault(camera, Reference(clock)).reasons(detections)
-            assert relevance.reasons(camera, detections) == expected
+    largest = chance.choice([30, 200, 900])
+    relevance, reference = RelevanceFilter(0.3, 0.6, clock, max_observations=100_000), Reference(clock)
+    for _ in range(5):
+        clock.now += 1200.0
+        crowd = [
+            box(
+                chance.randrange(-50, 1000),
+                chance.randrange(-50, 600),
+                chance.randrange(largest),
+                chance.randrange(largest),
+                name=chance.choice(NAMES),
+                sure=chance.choice([0.2, 0.2, 0.2, 0.2, 0.5]),
+            )
+            for _ in range(chance.choice([20, 75, 300]))
+        ]
+        dots = [point(chance.uniform(0, 300), chance.uniform(0, 300), sure=0.2) for _ in range(chance.choice([0, 70]))]
+        detections = picture(*crowd, *dots)
+        assert relevance.reasons("front", detections) == reference.reasons(detections)
+        assert relevance.remembered()["front"] == len(reference.seen)

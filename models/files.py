@@ -29,6 +29,17 @@ class FileSystem:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         return os.fdopen(os.open(path, flags, 0o644), "wb")
 
+    def reopen(self, path: Path, size: int) -> BinaryIO:
+        """Open a file to write on after its first `size` bytes; what is behind them is gone. Follows no link."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, size)
+            os.lseek(descriptor, size, os.SEEK_SET)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return os.fdopen(descriptor, "wb")
+
     def sync_file(self, file: BinaryIO) -> None:
         """Return when the bytes written so far are on the disk. Says nothing about the file's name."""
         file.flush()

@@ -38,8 +38,8 @@ class _Folder:
 class _WatchedFile(io.FileIO):
     """An open file whose every write is a step of its own."""
 
-    def __init__(self, disk: CrashingFileSystem, node: _File, path: Path) -> None:
-        super().__init__(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
+    def __init__(self, disk: CrashingFileSystem, node: _File, descriptor: int) -> None:
+        super().__init__(descriptor, "wb")
         self._disk, self.node = disk, node
 
     def write(self, data: bytes) -> int:  # type: ignore[override]  # narrower than any buffer: all that products write
@@ -66,9 +66,17 @@ class CrashingFileSystem(FileSystem):
     def create_exclusive(self, path: Path) -> BinaryIO:
         self.step()
         node = _File()
-        file = _WatchedFile(self, node, path)
+        file = _WatchedFile(self, node, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         self._folder(path.parent).live[path.name] = node
         return file
+
+    def reopen(self, path: Path, size: int) -> BinaryIO:
+        self.step()
+        node = self._folder(path.parent).live[path.name]
+        assert isinstance(node, _File), f"{path} is no file"
+        del node.live[size:]
+        with super().reopen(path, size) as file:
+            return _WatchedFile(self, node, os.dup(file.fileno()))
 
     def sync_file(self, file: BinaryIO) -> None:
         self.step()

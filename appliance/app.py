@@ -27,7 +27,7 @@ from appliance.detecting import Detecting
 from appliance.inference.choosing import Chooser
 from appliance.inference.supervisor import InferenceLimits, Supervisor
 from appliance.metrics import Metrics
-from appliance.outbox.files import Outbox
+from appliance.outbox.queue import Outbox
 from appliance.outbox.room import OutboxBounds
 from appliance.outbox.writer import AutomaticPicks
 from appliance.readings import readings

@@ -14,19 +14,16 @@ from typing import Protocol
 
 from appliance.inference.supervisor import Picture, Supervisor
 from appliance.outbox.files import NewPicture
+from appliance.outbox.reasons import PICKED_BY_SYSTEM
 from appliance.relevance import RelevanceFilter
 from models import images
 from models.bundle import Bundle, information
-from models.errors import DetectorApplianceError
 from models.images import ImageLimits
 from models.wire.detections import Detection, Detections
 from models.wire.image_metadata import ImageMetadata
 from models.wire.model_information import ModelInformation
 from models.wire.node_status import Autoupload
 from models.zoo import SEED_ORGANIZATION, SEED_PROJECT
-
-PICKED_BY_SYSTEM = "picked_by_system"
-"""Tag of every explicit upload, as upstream writes it."""
 
 SEED_MODEL = "seed_model"
 """Tag of pictures that were picked while the seed model served: its categories are none of the Loop's."""
@@ -39,18 +36,11 @@ ENCODED_AT_ONCE = 8
 """Arrays that are being made into JPEGs for the Loop; each may have 64 MiB."""
 
 
-SAVED_AT_ONCE = 32
-"""Pictures of one upload that are written together; two files are open for each."""
-
-
 class Outbox(Protocol):
     """Where explicit uploads go; blocking, safe on disk when it returns."""
 
-    def save_all(self, pictures: Sequence[NewPicture]) -> list[str | DetectorApplianceError]:
-        """For each picture its id, or why it was not kept."""
-
-    def remove(self, item_id: str) -> bool:
-        """Take one back."""
+    def save_all_or_none(self, pictures: Sequence[NewPicture]) -> list[str]:
+        """Their ids. Raises `StorageRefused`, which `NoRoom` is a kind of, or `InvalidInput`; nothing is kept then."""
 
 
 class Picks(Protocol):
@@ -135,18 +125,7 @@ class Detecting:
         encoded = [await asyncio.to_thread(self._encoded, picture) for picture in pictures]
         stored = self._as_the_loop_knows_it(metadata)
         stored.tags = [*stored.tags, PICKED_BY_SYSTEM]
-        await asyncio.to_thread(self._save_all_or_none, [NewPicture(each, stored, priority) for each in encoded])
-
-    def _save_all_or_none(self, pictures: Sequence[NewPicture]) -> None:
-        saved: list[str] = []
-        for start in range(0, len(pictures), SAVED_AT_ONCE):
-            outcomes = self._outbox.save_all(pictures[start : start + SAVED_AT_ONCE])
-            saved += [outcome for outcome in outcomes if isinstance(outcome, str)]
-            refused = next((outcome for outcome in outcomes if not isinstance(outcome, str)), None)
-            if refused is not None:
-                for item_id in saved:
-                    self._outbox.remove(item_id)
-                raise refused
+        await asyncio.to_thread(self._outbox.save_all_or_none, [NewPicture(each, stored, priority) for each in encoded])
 
     def _reasons(self, everything: Detections, wish: Wish) -> list[str]:
         if wish.autoupload != "filtered":

@@ -42,7 +42,7 @@ def readings(services: Services) -> Iterable[Reading]:
     waiting = services.outbox.stats()
     yield "detector_outbox_items", "Pictures that wait for the Loop", waiting.total.items, _NONE
     yield "detector_outbox_bytes", "Their size", waiting.total.bytes, _NONE
-    yield "detector_outbox_refused_total", "Pictures that found no room", waiting.refused, _NONE
+    yield "detector_outbox_refused_total", "Pictures that found no room", services.outbox.tallies()["refused"], _NONE
     picks = services.picks.counts()
     yield "detector_picks_wanted_total", "Pictures picked for the Loop", picks.wanted, _NONE
     yield "detector_picks_kept_total", "Of these, kept in the outbox", picks.kept, _NONE

@@ -17,7 +17,7 @@ from appliance.api.bodies import MIB, Budget
 from appliance.detecting import Detecting
 from appliance.inference.supervisor import Supervisor
 from appliance.metrics import Metrics
-from appliance.outbox.files import Outbox
+from appliance.outbox.queue import Outbox
 from appliance.outbox.writer import AutomaticPicks
 from appliance.relevance import RelevanceFilter
 from appliance.settings import Settings

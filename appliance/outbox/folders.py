@@ -1,7 +1,8 @@
-"""Where a waiting picture lies, and what lies there.
+"""Where a picture lies, and what lies there.
 
     DATA/outbox/priority/<id>/image_<id>.jpg, .json     what somebody asked to have sent first
     DATA/outbox/normal/<id>/image_<id>.jpg, .json       all the others
+    DATA/outbox/rejected/<id>/…, reason.json            what the Loop does not want, and its words
 
 An id is the UTC time of saving, to the microsecond, with dashes for the colons that not every file system takes: sorted
 as text, ids are sorted by time. The picture's name ends in `.jpg` whatever its bytes are, PNG and WebP too, because the
@@ -17,29 +18,59 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal, get_args
 
+from appliance.outbox import reasons
 from models.errors import InvalidInput
 
 Queue = Literal["priority", "normal"]
+Folder = Literal["priority", "normal", "rejected"]
 
 QUEUES: tuple[Queue, ...] = get_args(Queue)
 """In the order of sending."""
+
+FOLDERS: tuple[Folder, ...] = get_args(Folder)
 
 SAVING = ".saving-"
 REMOVING = ".removing-"
 """What the hidden names of a picture that comes or goes begin with; its id follows."""
 
+REASON = "reason.json"
+"""In the folder of a rejected picture: why, when, and from which queue."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,99}")
+_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[_T](\d{2})[-:](\d{2})[-:](\d{2})(\.\d{1,6})?.*", re.ASCII)
+_LONGEST_METADATA = 64 << 20
+"""Bytes; what is longer is not read."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the disk says of a picture: bytes of picture and metadata, and its tags (None: damaged)."""
+
+    bytes: int
+    tags: list[str] | None
 
 
 def picture_id(moment: datetime) -> str:
     """The id of a picture that is saved at this moment."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%d_%H-%M-%S.%f")
+
+
+def moment_of(item_id: str) -> float | None:
+    """When a picture was saved, seconds since 1970, as its id says; None where that is none of ours, nor upstream's."""
+    match = _TIME.fullmatch(item_id)
+    if match is None:
+        return None
+    date, hour, minute, second, fraction = match.groups()
+    try:
+        moment = datetime.fromisoformat(f"{date}T{hour}:{minute}:{second}").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
+    return moment.timestamp() + float(fraction or 0)
 
 
 def is_id(text: str) -> bool:
@@ -59,43 +90,52 @@ def size(folder: Path | str, item_id: str) -> int | None:
     """Bytes of picture and metadata; None where they are not both there."""
     picture, metadata = paths(folder, item_id)
     try:
-        # This runs for every picture at start: with Path objects it would take twice as long.
         return os.lstat(picture).st_size + os.lstat(metadata).st_size
     except OSError:
         return None
 
 
-def names(queue_folder: Path) -> list[str]:
-    """All names in the folder of a queue, ids and others; none where a person has deleted it. Raises OSError."""
+def facts(folder: Path | str, item_id: str) -> Facts | None:
+    """What the disk says of a picture; None where its files are not both there."""
+    picture, metadata = paths(folder, item_id)
     try:
-        with os.scandir(queue_folder) as entries:
+        # This may run for every picture at start: with Path objects it would take twice as long.
+        picture_bytes = os.lstat(picture).st_size
+        descriptor = os.open(metadata, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        document = os.read(descriptor, min(os.fstat(descriptor).st_size, _LONGEST_METADATA))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return Facts(picture_bytes + len(document), reasons.tags_in(document))
+
+
+def names(folder: Path) -> list[str]:
+    """All names in a folder of the outbox, ids and others; none where a person has deleted it. Raises OSError."""
+    try:
+        with os.scandir(folder) as entries:
             return [entry.name for entry in entries]
     except FileNotFoundError:
         return []
 
 
-def waiting(queue_folder: Path, queue: Queue, after: str | None = None) -> Iterator[tuple[str, int]]:
-    """Ids and bytes in the order of sending, those after the id `after`: priority oldest first, normal newest first."""
-    newest_first = queue == "normal"
-    for name in sorted(names(queue_folder), reverse=newest_first):
-        if not is_id(name) or (after is not None and (name >= after if newest_first else name <= after)):
-            continue
-        found = size(queue_folder / name, name)
-        if found is not None:
-            yield name, found
+def ids(folder: Path) -> list[str]:
+    """The ids in a folder of the outbox, sorted. Raises OSError."""
+    return sorted(filter(is_id, names(folder)))
 
 
-def place(queue: Queue, item_id: str) -> str:
-    """Text for a place in the order of sending, behind this picture."""
-    return f"{queue}/{item_id}"
+def place(folder: Folder, item_id: str) -> str:
+    """Text for a place in a list, behind this picture."""
+    return f"{folder}/{item_id}"
 
 
-def parse_place(text: str | None) -> tuple[Queue, str | None]:
-    """Inverse of `place`; None is the very beginning. Raises `InvalidInput`."""
-    if text is None:
-        return QUEUES[0], None
-    for queue in QUEUES:
-        item_id = text.removeprefix(f"{queue}/")
+def parse_place(text: str) -> tuple[Folder, str]:
+    """Inverse of `place`. Raises `InvalidInput`."""
+    for folder in FOLDERS:
+        item_id = text.removeprefix(f"{folder}/")
         if item_id != text and is_id(item_id):
-            return queue, item_id
+            return folder, item_id
     raise InvalidInput(f"{text!r:.100} is no place in the outbox; take the `next` of the page before.")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from appliance.outbox.folders import QUEUES, Queue
+from appliance.outbox.folders import FOLDERS, Folder
 
 MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
 class OutboxBounds:
-    """How much may wait: pictures, their bytes with metadata, and the bytes that must stay free on the disk."""
+    """How much may lie here: pictures, their bytes with metadata, and the bytes that must stay free on the disk."""
 
     max_items: int
     max_bytes: int
@@ -33,18 +33,48 @@ class Count:
         """Not below zero: what a person deletes or changes makes a running count wrong until it is counted again."""
         return Count(max(0, self.items - other.items), max(0, self.bytes - other.bytes))
 
+    def __bool__(self) -> bool:
+        return self.items > 0 or self.bytes > 0
 
-@dataclass(frozen=True)
-class OutboxStats:
-    """What waits in each queue, and how many pictures were refused for want of room since the start."""
+    def covers(self, other: Count) -> bool:
+        """Whether it is as much, or more."""
+        return self.items >= other.items and self.bytes >= other.bytes
 
-    priority: Count
-    normal: Count
-    refused: int
+
+@dataclass
+class Census:
+    """What lies here: per folder, and how much of all was picked automatically."""
+
+    folders: dict[Folder, Count] = field(default_factory=lambda: dict.fromkeys(FOLDERS, Count()))
+    automatic: Count = field(default_factory=Count)
 
     @property
     def total(self) -> Count:
+        """All of it, rejected pictures too."""
+        return sum(self.folders.values(), Count())
+
+
+@dataclass(frozen=True)
+class OutboxStats:
+    """What lies here: what waits in each queue, what the Loop rejected, and how much of all was picked automatically."""
+
+    priority: Count
+    normal: Count
+    rejected: Count
+    automatic: Count
+
+    @property
+    def total(self) -> Count:
+        """What waits to be sent."""
         return self.priority + self.normal
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """Why something does not fit, as a sentence, and what would have to go."""
+
+    sentence: str
+    lacking: Count
 
 
 class Room:
@@ -53,59 +83,68 @@ class Room:
     def __init__(self, bounds: OutboxBounds, free_bytes: Callable[[], int]) -> None:
         self._bounds = bounds
         self._free_bytes = free_bytes
-        self._waiting: dict[Queue, Count] = dict.fromkeys(QUEUES, Count())
+        self._census = Census()
         self._coming = Count()
-        self._refused = 0
 
     def stats(self) -> OutboxStats:
-        return OutboxStats(self._waiting["priority"], self._waiting["normal"], self._refused)
+        """Does not ask the disk."""
+        census = self._census
+        return OutboxStats(
+            census.folders["priority"], census.folders["normal"], census.folders["rejected"], census.automatic
+        )
 
-    def set(self, counted: Mapping[Queue, Count]) -> None:
+    def set(self, counted: Census) -> None:
         """Take over what was really found."""
-        self._waiting = dict(counted)
+        self._census = counted
 
-    def why_not(self, new: Count) -> str | None:
-        """The bound that `new` would break, as a sentence; None where there is room."""
-        waiting = self.stats().total + self._coming
-        bounds = self._bounds
-        if waiting.items + new.items > bounds.max_items:
-            return (
-                f"The outbox is full: {waiting.items} pictures wait in it, and no more than {bounds.max_items} may. "
-                "Have them sent, delete some, or raise max_outbox_size."
-            )
-        if waiting.bytes + new.bytes > bounds.max_bytes:
-            return (
-                f"The outbox is full: with this picture {_megabytes(waiting.bytes + new.bytes)} would wait in it, and no "
-                f"more than {_megabytes(bounds.max_bytes)} may. Have them sent, delete some, or raise max_outbox_mb."
-            )
+    def shortage(self, new: Count) -> Shortage | None:
+        """Why `new` does not fit; None where there is room."""
         # What is on its way may not have reached the disk yet.
         left = self._free_bytes() - self._coming.bytes - new.bytes
-        if left < bounds.min_free_bytes:
-            return (
-                f"The disk is nearly full: with this picture {_megabytes(max(0, left))} would be left, and "
-                f"{_megabytes(bounds.min_free_bytes)} must stay free. Make room on the disk."
-            )
-        return None
+        bounds, wanted = self._bounds, self._census.total + self._coming + new
+        over = Count(max(0, wanted.items - bounds.max_items), max(0, wanted.bytes - bounds.max_bytes))
+        disk = max(0, bounds.min_free_bytes - left)
+        if not over and not disk:
+            return None
+        return Shortage(self._sentence(new, wanted, over, left), Count(over.items, max(over.bytes, disk)))
 
-    def refuse(self) -> None:
-        self._refused += 1
+    def _sentence(self, new: Count, wanted: Count, over: Count, left: int) -> str:
+        bounds, rejected = self._bounds, self._census.folders["rejected"].items
+        aside = f", {rejected} of them rejected by the Loop" if rejected else ""
+        if over.items:
+            return (
+                f"The outbox is full: {wanted.items - new.items} pictures wait in it{aside}, and no more than "
+                f"{bounds.max_items} may. Have them sent, delete some, or raise max_outbox_size."
+            )
+        if over.bytes:
+            return (
+                f"The outbox is full: with this picture {_megabytes(wanted.bytes)} would wait in it{aside}, and no "
+                f"more than {_megabytes(bounds.max_bytes)} may. Have them sent, delete some, or raise max_outbox_mb."
+            )
+        return (
+            f"The disk is nearly full: with this picture {_megabytes(max(0, left))} would be left, and "
+            f"{_megabytes(bounds.min_free_bytes)} must stay free. Make room on the disk."
+        )
 
     def reserve(self, count: Count) -> None:
         """It is on its way to the disk."""
         self._coming += count
 
     def release(self, count: Count) -> None:
-        """It did not get there."""
+        """It did not get there, or is counted as arrived."""
         self._coming -= count
 
-    def arrive(self, queue: Queue, count: Count) -> None:
-        """It got there."""
-        self._coming -= count
-        self._waiting[queue] += count
+    def arrive(self, folder: Folder, count: Count, *, asked_for: bool) -> None:
+        """It is there."""
+        self._census.folders[folder] += count
+        if not asked_for:
+            self._census.automatic += count
 
-    def leave(self, queue: Queue, count: Count) -> None:
+    def leave(self, folder: Folder, count: Count, *, asked_for: bool) -> None:
         """It is gone from there."""
-        self._waiting[queue] -= count
+        self._census.folders[folder] -= count
+        if not asked_for:
+            self._census.automatic -= count
 
 
 def _megabytes(size: int) -> str:

@@ -36,7 +36,7 @@ def router(services: Services) -> APIRouter:
             "bytes": waiting.total.bytes,
             "priority": asdict(waiting.priority),
             "normal": asdict(waiting.normal),
-            "refused": waiting.refused,
+            "refused": services.outbox.tallies()["refused"],
             "picks": {"wanted": picks.wanted, "kept": picks.kept, "dropped": services.picks_dropped()},
         }
 

@@ -17,7 +17,7 @@ from appliance.outbox.files import NewPicture
 from appliance.relevance import RelevanceFilter
 from models.bundle import Bundle
 from models.bundle_format import ModelJson
-from models.errors import DetectorApplianceError, ImageUnreadable, NoRoom
+from models.errors import ImageUnreadable, NoRoom
 from models.images import ImageLimits, encode_jpeg
 from models.wire.image_metadata import ImageMetadata
 from tests.support.small_bundles import model_json
@@ -76,21 +76,13 @@ class Shelf:
         self.room = room
         self.kept: dict[str, NewPicture] = {}
         self.offered: list[tuple[bytes, ImageMetadata]] = []
-        self._ids = 0
 
-    def save_all(self, pictures: Sequence[NewPicture]) -> list[str | DetectorApplianceError]:
-        outcomes: list[str | DetectorApplianceError] = []
-        for picture in pictures:
-            if len(self.kept) == self.room:
-                outcomes.append(NoRoom("The outbox is full"))
-            else:
-                self._ids += 1
-                self.kept[f"id {self._ids}"] = picture
-                outcomes.append(f"id {self._ids}")
-        return outcomes
-
-    def remove(self, item_id: str) -> bool:
-        return self.kept.pop(item_id, None) is not None
+    def save_all_or_none(self, pictures: Sequence[NewPicture]) -> list[str]:
+        if len(self.kept) + len(pictures) > self.room:
+            raise NoRoom("The outbox is full")
+        ids = [f"id {len(self.kept) + number}" for number in range(len(pictures))]
+        self.kept.update(zip(ids, pictures, strict=True))
+        return ids
 
     def offer(self, picture: bytes, metadata: ImageMetadata) -> bool:
         self.offered.append((picture, metadata))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.outbox.files import Outbox
+from appliance.outbox.queue import Outbox
 from appliance.outbox.room import OutboxBounds
 from models.files import FILE_SYSTEM
 

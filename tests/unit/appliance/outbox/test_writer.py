@@ -9,7 +9,9 @@ from threading import Event, get_ident
 
 import pytest
 
-from appliance.outbox.files import NewPicture, Outbox
+from appliance.outbox.files import NewPicture
+from appliance.outbox.queue import Outbox
+from appliance.outbox.reasons import PICKED_BY_SYSTEM
 from appliance.outbox.room import OutboxBounds
 from appliance.outbox.writer import GATHER_SECONDS, MAX_BATCH, AutomaticPicks
 from models.errors import DetectorApplianceError, InvalidInput, NoRoom, StorageRefused
@@ -79,7 +81,7 @@ def test_picks_are_in_the_outbox_when_the_appliance_has_ended(outbox: Outbox) ->
     assert picks.close(LONG)
     kept = [outbox.read(item.id) for item in outbox.items(10).items]
     assert sorted(each.picture for each in kept if each) == [b"picture %d" % number for number in range(5)]
-    assert all(each is not None and each.queue == "normal" and each.metadata == CUP for each in kept)
+    assert all(each is not None and each.entry.folder == "normal" and each.metadata == CUP for each in kept)
     assert picks.counts().kept == 5
     assert add_up(picks)
 
@@ -176,15 +178,15 @@ def test_every_loss_is_counted_with_its_reason(
     assert (str(error) in caplog.text) is logged
 
 
-def test_a_full_outbox_drops_picks_and_keeps_what_is_there(root: Path, clock: Clock) -> None:
+def test_an_outbox_full_of_uploads_drops_picks_and_keeps_what_is_there(root: Path, clock: Clock) -> None:
     outbox = Outbox(root, OutboxBounds(max_items=3, max_bytes=10**9, min_free_bytes=0), clock, FILE_SYSTEM)
-    asked_for = outbox.save(b"asked for", CUP, priority=True)
+    asked_for = [outbox.save(b"asked for", ImageMetadata(tags=[PICKED_BY_SYSTEM])) for _ in range(3)]
     picks = AutomaticPicks(outbox, pause=at_once)
     for number in range(5):
         picks.offer(b"%d" % number, CUP)
     assert picks.close(LONG)
-    assert (picks.counts().kept, picks.counts().dropped["outbox_full"]) == (2, 3)
-    assert outbox.items(10).items[0].id == asked_for
+    assert (picks.counts().kept, picks.counts().dropped["outbox_full"]) == (0, 5)
+    assert [item.id for item in outbox.items(10).items] == asked_for[::-1]
 
 
 def test_a_fault_of_the_program_costs_these_pictures_and_not_the_next(caplog: pytest.LogCaptureFixture) -> None:

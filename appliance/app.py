@@ -22,6 +22,7 @@ from appliance.api.v1 import box
 from appliance.api.v1 import models as models_api
 from appliance.api_keys import FILE_NAME as API_KEYS_FILE
 from appliance.api_keys import ApiKeys
+from appliance.budgets import PickBudgets
 from appliance.dashboard import Dashboard
 from appliance.detecting import Detecting
 from appliance.inference.choosing import Chooser
@@ -81,7 +82,8 @@ def build(settings: Settings, reread: Callable[[], Settings] | None = None) -> S
         time.monotonic,
         max_cameras=settings.max_cameras,
     )
-    detecting = Detecting(supervisor, relevance, outbox, picks, limits=limits)
+    budgets = PickBudgets(settings.max_picks_per_camera_per_hour, time.monotonic, max_cameras=settings.max_cameras)
+    detecting = Detecting(supervisor, relevance, budgets, outbox, picks, limits=limits)
     services = Services(
         settings=settings,
         supervisor=supervisor,
@@ -93,6 +95,7 @@ def build(settings: Settings, reread: Callable[[], Settings] | None = None) -> S
         metrics=Metrics(),
         budget=Budget(BODIES_IN_MEMORY),
         relevance=relevance,
+        pick_budgets=budgets,
         reread=reread or (lambda: settings),
         apply=apply,
     )
@@ -122,6 +125,7 @@ LIVE = frozenset(
         "open_detection",
         "min_uncertain_threshold",
         "max_uncertain_threshold",
+        "max_picks_per_camera_per_hour",
         "queue_depth",
         "max_wait_socketio_s",
         "max_wait_rest_s",
@@ -146,6 +150,7 @@ def apply(services: Services, new: Settings) -> None:
     services.access.policy = policy_of(settings)
     services.supervisor.hold_to(inference_limits(settings), settings.runtime)
     services.relevance.set_thresholds(settings.min_uncertain_threshold, settings.max_uncertain_threshold)
+    services.pick_budgets.set_per_camera(settings.max_picks_per_camera_per_hour)
     if "log_level" in changed:
         logging.getLogger().setLevel(settings.log_level)
 

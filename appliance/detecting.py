@@ -6,18 +6,20 @@ The one service behind `POST /detect` and `POST /upload`, and the events `detect
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+import logging
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
+from appliance.budgets import OverBudget, PickBudgets
 from appliance.inference.supervisor import Picture, Supervisor
 from appliance.outbox.files import NewPicture
 from appliance.outbox.reasons import PICKED_BY_SYSTEM
 from appliance.relevance import RelevanceFilter
 from models import images
 from models.bundle import Bundle, information
+from models.errors import DetectorApplianceError
 from models.images import ImageLimits
 from models.wire.detections import Detection, Detections
 from models.wire.image_metadata import ImageMetadata
@@ -25,15 +27,19 @@ from models.wire.model_information import ModelInformation
 from models.wire.node_status import Autoupload
 from models.zoo import SEED_ORGANIZATION, SEED_PROJECT
 
+log = logging.getLogger(__name__)
+
 SEED_MODEL = "seed_model"
 """Tag of pictures that were picked while the seed model served: its categories are none of the Loop's."""
 
-SEED_PICKS_PER_HOUR = 20
-"""The seed model is unsure of much that nobody will ever train: only so many of its picks are kept."""
-
-
 ENCODED_AT_ONCE = 8
 """Arrays that are being made into JPEGs for the Loop; each may have 64 MiB."""
+
+
+NotOffered = Literal[OverBudget, "too_many_raw_pictures", "not_encodable", "unexpected"]
+"""Why a picture that was wanted did not even get as far as `Picks`."""
+
+NOT_OFFERED: tuple[NotOffered, ...] = get_args(NotOffered)
 
 
 class Outbox(Protocol):
@@ -63,20 +69,24 @@ class Wish:
 
 @dataclass(frozen=True)
 class Detected:
-    """The answer (`metadata`), why the picture was picked for the Loop, and where the milliseconds went."""
+    """The answer (`metadata`), why the picture was picked for the Loop, and where the milliseconds went.
+
+    `not_kept` says why it was not kept all the same, as far as that is known by now.
+    """
 
     metadata: ImageMetadata
     reasons: tuple[str, ...]
     timings: dict[str, float]
+    not_kept: str | None = None
 
 
 @dataclass
 class DetectingCounters:
-    """What was detected since the start, and picks that were wanted but not even offered, by reason."""
+    """What was detected since the start, and pictures that were wanted and not even offered, by reason."""
 
     pictures: int = 0
     by_category: Counter[str] = field(default_factory=Counter)
-    not_offered: Counter[str] = field(default_factory=Counter)
+    not_offered: Counter[NotOffered] = field(default_factory=Counter)
 
 
 class Detecting:
@@ -86,20 +96,21 @@ class Detecting:
         self,
         supervisor: Supervisor,
         relevance: RelevanceFilter,
+        budgets: PickBudgets,
         outbox: Outbox,
         picks: Picks,
         *,
         limits: ImageLimits,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._supervisor = supervisor
         self._relevance = relevance
+        self._budgets = budgets
         self._outbox = outbox
         self._picks = picks
         self._limits = limits
-        self._clock = clock
-        self._seed_picks: deque[float] = deque(maxlen=SEED_PICKS_PER_HOUR)
         self._encoding: set[asyncio.Task[None]] = set()
+        self.encoding = 0
+        """Pictures that are wanted and being made into JPEGs, before they are offered."""
         self.counters = DetectingCounters()
 
     def model_information(self) -> ModelInformation | None:
@@ -113,10 +124,11 @@ class Detecting:
         everything = Detections.model_validate(seen.detections)
         reasons = self._reasons(everything, wish)
         metadata = _answer(everything, seen.bundle, wish)
+        not_kept: str | None = None
         if reasons or wish.autoupload == "all":
-            self._pick(picture, everything, reasons, seen.bundle, wish)
+            not_kept = self._pick(picture, everything, reasons, seen.bundle, wish)
         self._count(metadata)
-        return Detected(metadata, tuple(reasons), seen.timings)
+        return Detected(metadata, tuple(reasons), seen.timings, not_kept)
 
     async def upload(self, pictures: list[Picture], metadata: ImageMetadata, *, priority: bool) -> None:
         """Keep pictures for the Loop; on disk when this returns. Nothing is kept if one of them is no picture,
@@ -132,7 +144,19 @@ class Detecting:
             return []
         return self._relevance.reasons(wish.camera_id, everything)
 
-    def _pick(self, picture: Picture, everything: Detections, reasons: list[str], bundle: Bundle, wish: Wish) -> None:
+    def _pick(
+        self, picture: Picture, everything: Detections, reasons: list[str], bundle: Bundle, wish: Wish
+    ) -> str | None:
+        """Have a picture kept that is wanted; or why not, in which case it is counted."""
+        seed = is_seed(bundle)
+        why_not: NotOffered | None = None
+        if wish.autoupload == "filtered":
+            why_not = self._budgets.spend(wish.camera_id, seed=seed)
+        if why_not is None and picture.raw is not None and self.encoding >= ENCODED_AT_ONCE:
+            why_not = "too_many_raw_pictures"
+        if why_not is not None:
+            self.counters.not_offered[why_not] += 1
+            return why_not
         stored = ImageMetadata.model_validate(
             {
                 **everything.model_dump(),
@@ -141,32 +165,34 @@ class Detecting:
                 "created": wish.created,
             }
         )
-        if is_seed(bundle):
+        if seed:
             stored.tags.append(SEED_MODEL)
             for detection in _all(stored):
                 detection.category_id = None
-            if wish.autoupload == "filtered" and not self._seed_may_pick():
-                self.counters.not_offered["seed_model_budget"] += 1
-                return
         if picture.raw is None:
-            self._picks.offer(bytes(picture.payload), stored)
-        elif len(self._encoding) >= ENCODED_AT_ONCE:
-            self.counters.not_offered["too_many_raw_pictures"] += 1
-        else:
-            task = asyncio.create_task(self._encode_and_offer(picture, stored))
-            self._encoding.add(task)
-            task.add_done_callback(self._encoding.discard)
+            return None if self._picks.offer(bytes(picture.payload), stored) else "queue_full"
+        self.encoding += 1
+        task = asyncio.create_task(self._encode_and_offer(picture, stored))
+        self._encoding.add(task)
+        task.add_done_callback(self._encoding.discard)
+        return None
 
     async def _encode_and_offer(self, picture: Picture, stored: ImageMetadata) -> None:
         """An array becomes a JPEG beside the answer, which does not wait for it."""
-        self._picks.offer(await asyncio.to_thread(self._encoded, picture), stored)
-
-    def _seed_may_pick(self) -> bool:
-        now = self._clock()
-        if len(self._seed_picks) == SEED_PICKS_PER_HOUR and now - self._seed_picks[0] < 3600.0:
-            return False
-        self._seed_picks.append(now)
-        return True
+        encoded: bytes | None = None
+        why_not: NotOffered = "unexpected"
+        try:
+            encoded = await asyncio.to_thread(self._encoded, picture)
+        except DetectorApplianceError as error:
+            log.warning("a picture that was picked for the Loop could not be made a JPEG: %s", error)
+            why_not = "not_encodable"
+        except Exception:  # nobody waits for the outcome, and without the count its loss would be silent
+            log.exception("a picture that was picked for the Loop is lost")
+        self.encoding -= 1
+        if encoded is None:
+            self.counters.not_offered[why_not] += 1
+        else:
+            self._picks.offer(encoded, stored)
 
     def _encoded(self, picture: Picture) -> bytes:
         """The bytes to store: an encoded picture as it came, once it is known to be one; an array as JPEG."""

@@ -43,10 +43,11 @@ def readings(services: Services) -> Iterable[Reading]:
     yield "detector_outbox_items", "Pictures that wait for the Loop", waiting.total.items, _NONE
     yield "detector_outbox_bytes", "Their size", waiting.total.bytes, _NONE
     yield "detector_outbox_refused_total", "Pictures that found no room", services.outbox.tallies()["refused"], _NONE
-    picks = services.picks.counts()
+    picks = services.pick_totals()
     yield "detector_picks_wanted_total", "Pictures picked for the Loop", picks.wanted, _NONE
     yield "detector_picks_kept_total", "Of these, kept in the outbox", picks.kept, _NONE
-    for reason, count in services.picks_dropped().items():
+    yield "detector_picks_waiting", "Of these, on their way to the outbox", picks.waiting, _NONE
+    for reason, count in picks.dropped.items():
         yield "detector_picks_dropped_total", "Of these, not kept, by reason", count, {"reason": reason}
     for reason_, count in services.access.refusals.totals.items():
         yield "detector_access_refused_total", "Requests turned away, by reason", count, {"reason": reason_.value}

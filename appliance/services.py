@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from typing import Any, cast, get_args
 
 from appliance.access import Access
 from appliance.api.bodies import MIB, Budget
-from appliance.detecting import Detecting
+from appliance.budgets import PickBudgets
+from appliance.detecting import NOT_OFFERED, Detecting
 from appliance.inference.supervisor import Supervisor
 from appliance.metrics import Metrics
 from appliance.outbox.queue import Outbox
@@ -38,6 +40,16 @@ def image_limits(settings: Settings) -> ImageLimits:
     return ImageLimits(settings.max_image_mb * MIB, settings.max_image_megapixels * 1_000_000)
 
 
+@dataclass(frozen=True)
+class PickTotals:
+    """Pictures picked for the Loop since the start: `wanted` = `kept` + `waiting` + all that were `dropped`, by reason."""
+
+    wanted: int
+    kept: int
+    waiting: int
+    dropped: dict[str, int]
+
+
 @dataclass
 class Services:
     """One of each; made by `appliance.app`."""
@@ -52,6 +64,7 @@ class Services:
     metrics: Metrics
     budget: Budget
     relevance: RelevanceFilter
+    pick_budgets: PickBudgets
     reread: Callable[[], Settings]
     apply: Callable[[Services, Settings], None]
     _reloading: asyncio.Task[None] | None = None
@@ -102,9 +115,17 @@ class Services:
         model = self.detecting.model_information()
         return model.model_dump(mode="json") if model is not None else {"status": "No model loaded"}
 
-    def picks_dropped(self) -> dict[str, int]:
-        """Pictures that were picked for the Loop and not kept, by reason."""
-        return {**self.detecting.counters.not_offered, **{str(k): v for k, v in self.picks.counts().dropped.items()}}
+    def pick_totals(self) -> PickTotals:
+        """What became of the pictures that detections picked."""
+        offered, not_offered, encoding = self.picks.counts(), self.detecting.counters.not_offered, self.detecting.encoding
+        dropped: Counter[str] = Counter({str(reason): count for reason, count in offered.dropped.items()})
+        dropped.update({str(reason): not_offered[reason] for reason in NOT_OFFERED})
+        return PickTotals(
+            wanted=offered.wanted + encoding + sum(not_offered.values()),
+            kept=offered.kept,
+            waiting=offered.waiting + encoding,
+            dropped=dict(dropped),
+        )
 
     def outbox_mode(self) -> OutboxMode:
         """Whether pictures are sent to the Loop."""

@@ -101,7 +101,8 @@ def router(services: Services) -> APIRouter:
             curl -F 'file=@photo.jpg' http://localhost:8004/detect -H 'camera-id: front' -H 'autoupload: disabled'
 
         Boxes are top-left x, y, width and height, points are centres, all in pixels of the picture as displayed. The header
-        `server-timing` says where the milliseconds went, `x-upload-reasons` why the picture was picked for the Loop.
+        `server-timing` says where the milliseconds went, `x-upload-reasons` why the picture was picked for the Loop,
+        `x-upload-dropped` why it was not kept all the same.
         """
         started = time.perf_counter()
         wish = wish_of_headers(request.headers)
@@ -120,6 +121,8 @@ def router(services: Services) -> APIRouter:
         headers = {"server-timing": server_timing(detected.timings, 1e3 * (time.perf_counter() - started))}
         if detected.reasons:
             headers["x-upload-reasons"] = ",".join(detected.reasons)
+        if detected.not_kept is not None:
+            headers["x-upload-dropped"] = detected.not_kept
         services.metrics.stages(detected.timings)
         return Response(detected.metadata.model_dump_json(), media_type="application/json", headers=headers)
 

@@ -28,7 +28,7 @@ def router(services: Services) -> APIRouter:
 
         curl http://localhost:8004/api/v1/outbox
         """
-        waiting, picks = services.outbox.stats(), services.picks.counts()
+        waiting, picks = services.outbox.stats(), services.pick_totals()
         return {
             "mode": services.outbox_mode(),
             "loop": services.settings.loop_host,
@@ -37,7 +37,7 @@ def router(services: Services) -> APIRouter:
             "priority": asdict(waiting.priority),
             "normal": asdict(waiting.normal),
             "refused": services.outbox.tallies()["refused"],
-            "picks": {"wanted": picks.wanted, "kept": picks.kept, "dropped": services.picks_dropped()},
+            "picks": asdict(picks),
         }
 
     @made.get("/refusals")

@@ -11,7 +11,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from appliance.detecting import ENCODED_AT_ONCE, SEED_PICKS_PER_HOUR, Detecting, Wish
+from appliance.budgets import SEED_PICKS_PER_HOUR, PickBudgets
+from appliance.detecting import ENCODED_AT_ONCE, Detecting, Wish
 from appliance.inference.supervisor import Picture, Seen, Supervisor
 from appliance.outbox.files import NewPicture
 from appliance.relevance import RelevanceFilter
@@ -92,17 +93,17 @@ class Shelf:
 class Bench:
     """Detecting with all that it needs."""
 
-    def __init__(self, serving: Bundle | None, *, room: int = 1000) -> None:
+    def __init__(self, serving: Bundle | None, *, room: int = 1000, per_camera: int = 1000) -> None:
         self.now = 0.0
         self.model = Model(serving)
         self.shelf = Shelf(room)
         self.detecting = Detecting(
             cast(Supervisor, self.model),
             RelevanceFilter(0.3, 0.6, lambda: self.now),
+            PickBudgets(per_camera, lambda: self.now),
             self.shelf,
             self.shelf,
             limits=ImageLimits(),
-            clock=lambda: self.now,
         )
 
 
@@ -209,6 +210,75 @@ async def test_arrays_that_come_faster_than_they_are_encoded_are_dropped_and_cou
 
     assert bench.detecting.counters.not_offered == {"too_many_raw_pictures": 3}
     assert len(bench.shelf.offered) == ENCODED_AT_ONCE
+
+
+@story
+async def test_a_camera_picks_so_many_an_hour_and_as_many_as_somebody_asks_for() -> None:
+    bench = Bench(bundle(), per_camera=2)
+    bench.model.sees = [box(0.5)]
+
+    async def look(x: int, **wish: Any) -> tuple[tuple[str, ...], str | None]:
+        bench.model.sees = [box(0.5, x=x)]
+        detected = await bench.detecting.detect(Picture(JPEG), Wish(**wish))
+        return detected.reasons, detected.not_kept
+
+    assert [await look(100 * index, camera_id="front") for index in range(4)] == [
+        (("uncertain",), None),
+        (("uncertain",), None),
+        (("uncertain",), "camera_budget"),
+        (("uncertain",), "camera_budget"),
+    ]
+    assert await look(0, camera_id="rear") == (("uncertain",), None)
+    assert await look(500, camera_id="front", autoupload="all") == ((), None)
+    assert len(bench.shelf.offered) == 4
+    assert bench.detecting.counters.not_offered == {"camera_budget": 2}
+    assert await look(300, camera_id="front") == ((), None), "it was seen, though it was not kept"
+
+    bench.now = 3600.0
+    assert await look(600, camera_id="front") == (("uncertain",), None)
+
+
+@story
+async def test_pictures_that_somebody_asks_for_use_up_no_budget() -> None:
+    bench = Bench(bundle(), per_camera=1)
+    for _ in range(3):
+        await bench.detecting.detect(Picture(JPEG), Wish(camera_id="front", autoupload="all"))
+    bench.model.sees = [box(0.5)]
+
+    assert (await bench.detecting.detect(Picture(JPEG), Wish(camera_id="front"))).not_kept is None
+    assert len(bench.shelf.offered) == 4
+
+
+@story
+async def test_an_array_that_makes_no_jpeg_is_counted() -> None:
+    bench = Bench(bundle())
+
+    detected = await bench.detecting.detect(
+        Picture(b"", {"dtype": "uint8", "shape": [20, 30, 3]}), Wish(autoupload="all")
+    )
+    assert detected.not_kept is None, "nobody knows yet"
+    assert bench.detecting.encoding == 1
+    await bench.detecting.close()
+
+    assert bench.detecting.counters.not_offered == {"not_encodable": 1}
+    assert (bench.detecting.encoding, bench.shelf.offered) == (0, [])
+
+
+@story
+async def test_a_picture_that_is_lost_by_a_fault_of_this_program_is_counted_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stumble(*_anything: object) -> bytes:
+        raise MemoryError
+
+    bench = Bench(bundle())
+    monkeypatch.setattr("appliance.detecting.images.encode_jpeg", stumble)
+
+    await bench.detecting.detect(RAW, Wish(autoupload="all"))
+    await bench.detecting.close()
+
+    assert bench.detecting.counters.not_offered == {"unexpected": 1}
+    assert "MemoryError" in caplog.text
 
 
 @story

@@ -37,7 +37,7 @@ from appliance.services import Services, image_limits
 from appliance.settings import Settings
 from appliance.versions.scope import scope_of
 from appliance.versions.state import STATE_FILE
-from appliance.versions.updater import Versions
+from appliance.versions.service import Versions
 from models.files import FILE_SYSTEM
 from models.store import ModelStore
 from models.zoo import seed_folder

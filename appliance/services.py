@@ -23,7 +23,7 @@ from appliance.outbox.queue import Outbox
 from appliance.outbox.writer import AutomaticPicks
 from appliance.relevance import RelevanceFilter
 from appliance.settings import Settings
-from appliance.versions.updater import Versions
+from appliance.versions.service import Versions
 from models.errors import InvalidInput, SettingsInvalid
 from models.files import refusal
 from models.images import ImageLimits

@@ -14,7 +14,7 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,11 +126,14 @@ class ModelStore:
         project: str | None = None,
         format: str | None = None,
         version: str | None = None,
+        id: str | None = None,
+        check: Callable[[Bundle], None] | None = None,
     ) -> StoredModel:
         """Store the bundle in a zip, given as a path or as a stream that is read to its end.
 
-        What is given of the identity wins over model.json, which is corrected; what is not given must stand there. A
-        version that is stored already with the same content is returned as it is; a damaged one is replaced.
+        What is given of the identity wins over model.json, which is corrected; what is not given must stand there. `check`
+        sees the bundle as it came, and raises what speaks against it. A version that is stored already with the same
+        content is returned as it is; a damaged one is replaced.
 
         Raises `BundleError` (not a bundle, unsafe, or nameless), `InputTooLarge`, `StorageRefused` (this version exists
         with other content, or the disk refused), `NoRoom`. After any of them nothing of it is left.
@@ -143,7 +146,7 @@ class ModelStore:
                 self._receive(source, zip_path)
             self._check_room(unpacked_bytes(zip_path, self._limits))
             unpack(zip_path, staging / "bundle", self._limits, self._files)
-            return self._settle(staging, organization, project, format, version)
+            return self._settle(staging, organization, project, format, version, id, check)
 
     def put_folder(
         self,
@@ -202,11 +205,20 @@ class ModelStore:
             return len(entries)
 
     def _settle(
-        self, staging: Path, organization: str | None, project: str | None, format: str | None, version: str | None
+        self,
+        staging: Path,
+        organization: str | None,
+        project: str | None,
+        format: str | None,
+        version: str | None,
+        id: str | None = None,
+        check: Callable[[Bundle], None] | None = None,
     ) -> StoredModel:
         """Check the staged bundle, give it its identity and, as the last step, its place."""
         folder = staging / "bundle"
         bundle = open_bundle(folder)
+        if check is not None:
+            check(bundle)
         said = bundle.identity
         who = _checked(
             Identity(
@@ -216,8 +228,8 @@ class ModelStore:
                 version or said.version,
             )
         )
-        if who != said:
-            document = complete(read_document(folder), **who._asdict())
+        if who != said or id not in (None, bundle.model.id):
+            document = complete(read_document(folder), id=id, **who._asdict())
             self._files.write_atomically(
                 folder / MODEL_JSON, json.dumps(document, indent=1, ensure_ascii=False).encode()
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 from appliance.settings import Settings
 from appliance.versions import state as state_file
-from appliance.versions.plan import Scope, at_start, parse_mode, resolve
+from appliance.versions.selection import Scope, at_start, parse_mode, resolve
 from appliance.versions.state import STATE_FILE, VersionState
 from models.bundle import Bundle
 from models.errors import NoModel, StorageRefused

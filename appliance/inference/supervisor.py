@@ -225,11 +225,11 @@ class Supervisor:
 
     # ------------------------------------------------------------------ changing models
 
-    async def load(self, bundle: Bundle) -> Serving:
+    async def load(self, bundle: Bundle, *, still_wanted: Callable[[], bool] = lambda: True) -> Serving:
         """Serve this bundle: loaded, warmed up and checked in a second worker beside the serving one, then swapped.
 
-        Raises `ModelFailed` or `BundleError`, or `DetectionUnavailable` where it was not the model's fault; then what
-        served before serves on.
+        `still_wanted` is asked right before the swap. Raises `ModelFailed` or `BundleError`, or `DetectionUnavailable`
+        where it was not the model's fault (or it is wanted no more); then what served before serves on.
         """
         async with self._switching:
             before = self._serving
@@ -238,6 +238,9 @@ class Supervisor:
                     await self._free(before, bundle)
                 plan = await make_plan(self._chooser, bundle)
                 worker, failures = await self._launcher.first_that_starts(bundle, plan.choices)
+                if not still_wanted():
+                    await worker.stop()
+                    raise ModelUpdating(f"Model {bundle.model.version} was called off before it served")
             except BaseException as error:
                 replacing = self._replacing is not None and not self._replacing.done()
                 if before is not None and self.worker is None and not replacing and not self._closed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from appliance.settings import Settings
-from appliance.versions.plan import FORMATS_WITH_GPU, FORMATS_WITHOUT_GPU, Scope
+from appliance.versions.selection import FORMATS_WITH_GPU, FORMATS_WITHOUT_GPU, Scope
 from models.runtimes import nvidia
 
 

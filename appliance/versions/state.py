@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from models.files import FileSystem, refusal
+from models.store import StoredModel
 from models.wire.node_status import VersionControl
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,9 @@ STATE_FILE = "versions.json"
 
 MAX_FAILURES = 50
 """Failures remembered. Forgetting an older one costs a try of a model that nobody has offered for long."""
+
+MAX_MODELS = 500
+"""Models whose origin is remembered, and versions that people chose. Forgetting one costs a removal by hand, or a download."""
 
 MAX_REASON_LENGTH = 2000
 MAX_FILE_BYTES = 1 << 20
@@ -37,8 +41,45 @@ class ModelReference(BaseModel):
     format: str
     version: str
 
+    @classmethod
+    def of(cls, model: StoredModel) -> ModelReference:
+        """How the state names a stored model."""
+        return cls(**model.identity._asdict())
+
+    def names(self, model: StoredModel) -> bool:
+        """Whether this is the name of that model."""
+        return (self.organization, self.project, self.format, self.version) == model.identity
+
     def __str__(self) -> str:
         return f"{self.organization}/{self.project}/{self.format}/{self.version}"
+
+
+class DownloadedModel(BaseModel):
+    """A model in the store that came from the Loop, and can be had from there again.
+
+    `offer` is what the Loop had said of the bytes (see `appliance.versions.ports.offer_of`), `zip_sha256` (hex) what they
+    were.
+    """
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    reference: ModelReference
+    model_id: str
+    offer: str | None = None
+    zip_sha256: str
+
+
+class Probation(BaseModel):
+    """A model that serves and has yet to prove itself.
+
+    `starts` counts the starts of this program during it that no orderly end came before: a model that takes the whole
+    box down is not tried for ever.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    reference: ModelReference
+    starts: int = 0
 
 
 def _shortened(reason: object) -> object:
@@ -48,29 +89,40 @@ def _shortened(reason: object) -> object:
 class RememberedFailure(BaseModel):
     """A model that could not be brought into service, so that it is not tried again and again.
 
-    `fingerprint` tells these bytes from others: the sha256 of the zip as hex. `appliance_version` is the version of
-    this program that tried: another one may succeed.
+    Which bytes failed: `fingerprint` is that of the bundle (empty where they did not come to one), `zip_sha256` (hex) that
+    of the zip they came in, `offer` what the Loop had said of that zip. `appliance_version` is the version of this
+    program that tried: another one may succeed.
     """
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
     model_id: str
     format: str
-    fingerprint: str
+    version: str | None = None
+    fingerprint: str = ""
+    zip_sha256: str | None = None
+    offer: str | None = None
     appliance_version: str
     reason: Annotated[str, BeforeValidator(_shortened)] = Field(description="a sentence for people")
     when: AwareDatetime
 
     def is_about(self, other: RememberedFailure) -> bool:
         """Whether both tell of the same bytes in the same format of the same model."""
-        return (self.model_id, self.format, self.fingerprint) == (other.model_id, other.format, other.fingerprint)
+        if (self.model_id, self.format) != (other.model_id, other.format):
+            return False
+        if not any((self.fingerprint, self.zip_sha256, other.fingerprint, other.zip_sha256)):
+            return self.offer == other.offer
+        same_zip = self.zip_sha256 is not None and self.zip_sha256 == other.zip_sha256
+        return same_zip or (self.fingerprint != "" and self.fingerprint == other.fingerprint)
 
 
 class VersionState(BaseModel):
     """Everything about model versions that survives a restart.
 
     `chosen` is the version that `specific_version` means, and None in the other modes. `current` is what serves,
-    `last_good` what is gone back to. `failures` are those remembered, oldest first.
+    `last_good` what is gone back to, `probation` is set while `current` has yet to prove itself. `failures` are those
+    remembered, oldest first. `downloads` came from the Loop, in the order in which they last became of use; `of_people` are
+    versions that somebody chose by name, which are never removed to make room.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,7 +131,10 @@ class VersionState(BaseModel):
     chosen: str | None = None
     current: ModelReference | None = None
     last_good: ModelReference | None = None
+    probation: Probation | None = None
     failures: tuple[RememberedFailure, ...] = ()
+    downloads: tuple[DownloadedModel, ...] = ()
+    of_people: tuple[ModelReference, ...] = ()
     problem: str | None = Field(
         default=None, exclude=True, description="what was wrong with the file at start, for people; never stored"
     )
@@ -90,6 +145,11 @@ class VersionState(BaseModel):
             raise ValueError(f"mode {self.mode} with the chosen version {self.chosen}; only specific_version has one")
         return self
 
+    @property
+    def on_probation(self) -> bool:
+        """Whether what serves has yet to prove itself."""
+        return self.probation is not None and self.probation.reference == self.current
+
     def in_mode(self, mode: VersionControl, chosen: str | None = None) -> VersionState:
         """The same in another mode. Raises ValueError where `chosen` is missing or does not belong."""
         return VersionState(**{**dict(self), "mode": mode, "chosen": chosen})
@@ -97,22 +157,74 @@ class VersionState(BaseModel):
     def remembering(self, failure: RememberedFailure) -> VersionState:
         """With one more failure, in place of an earlier one about the same bytes; the oldest beyond the bound go."""
         others = [each for each in self.failures if not each.is_about(failure)]
+        known = next((each.fingerprint for each in self.failures if each.is_about(failure) and each.fingerprint), "")
+        if known and not failure.fingerprint:  # a zip that was downloaded once more, and not even unpacked
+            failure = failure.model_copy(update={"fingerprint": known})
         return self.model_copy(update={"failures": (*others, failure)[-MAX_FAILURES:]})
 
-    def forgetting(self, model_id: str) -> VersionState:
-        """Without the failures of this model: a person wants it to be tried again."""
-        others = tuple(each for each in self.failures if each.model_id != model_id)
+    def forgetting(self, model_id: str, model_format: str | None = None) -> VersionState:
+        """Without the failures of this model, in one format or in all: it works, or a person wants it to be tried again."""
+        others = tuple(
+            each for each in self.failures if each.model_id != model_id or model_format not in (None, each.format)
+        )
         return self.model_copy(update={"failures": others})
 
     def failure(
         self, model_id: str, model_format: str, fingerprint: str, appliance_version: str
     ) -> RememberedFailure | None:
         """Why these bytes need not be tried again by this version of the program; None if they may be tried."""
-        for each in self.failures:
-            known = (each.model_id, each.format, each.fingerprint, each.appliance_version)
-            if known == (model_id, model_format, fingerprint, appliance_version):
+        for each in self.failures_of(model_id, model_format, appliance_version):
+            if each.fingerprint and each.fingerprint == fingerprint:
                 return each
         return None
+
+    def failures_of(self, model_id: str, model_format: str, appliance_version: str) -> tuple[RememberedFailure, ...]:
+        """Everything that went wrong with a model in one format under this version of the program, oldest first."""
+        about = (model_id, model_format, appliance_version)
+        return tuple(each for each in self.failures if (each.model_id, each.format, each.appliance_version) == about)
+
+    def download_of(self, reference: ModelReference) -> DownloadedModel | None:
+        """Where a stored model came from; None where it was not the Loop."""
+        return next((each for each in self.downloads if each.reference == reference), None)
+
+    def with_download(self, download: DownloadedModel) -> VersionState:
+        """With a model that came from the Loop, as the one of use last."""
+        others = [each for each in self.downloads if each.reference != download.reference]
+        return self.model_copy(update={"downloads": (*others, download)[-MAX_MODELS:]})
+
+    def without_model(self, reference: ModelReference) -> VersionState:
+        """Knowing no more that this model was on disk."""
+        return self.model_copy(
+            update={
+                "downloads": tuple(each for each in self.downloads if each.reference != reference),
+                "of_people": tuple(each for each in self.of_people if each != reference),
+            }
+        )
+
+    def chosen_by_person(self, reference: ModelReference) -> VersionState:
+        """With a version that somebody chose by name."""
+        others = [each for each in self.of_people if each != reference]
+        return self.model_copy(update={"of_people": (*others, reference)[-MAX_MODELS:]})
+
+    def serving(self, reference: ModelReference, *, proven: bool = False) -> VersionState:
+        """With another model serving, on probation, or `proven` where there is nothing to go back to.
+
+        What served before is what is gone back to, if it had proven itself.
+        """
+        if proven:
+            update: dict[str, object] = {"current": reference, "last_good": reference, "probation": None}
+        elif self.current in (None, reference):
+            update = {"current": reference}
+        else:
+            good = self.last_good if self.on_probation else self.current
+            update = {"current": reference, "last_good": good, "probation": Probation(reference=reference)}
+        download = self.download_of(reference)
+        state = self if download is None else self.with_download(download)
+        return state.model_copy(update=update)
+
+    def committed(self) -> VersionState:
+        """What serves has proven itself."""
+        return self.model_copy(update={"probation": None})
 
 
 def load(path: Path, files: FileSystem) -> VersionState:

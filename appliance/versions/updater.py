@@ -1,343 +1,366 @@
-"""Model versions as they are asked for: which one serves, which modes there are, what is on disk, what failed.
-
-Changing the version is a wish that is written down and carried out in the background: the wish is answered at once, the
-serving model serves until the new one is proven, and a wish that cannot be fulfilled leaves everything as it was and
-says why.
-"""
+"""Obeys the plan: asks, downloads, loads and goes back, one thing at a time, while the model that serves serves."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
 
-from appliance.versions import state as state_file
-from appliance.versions.plan import Mode, Scope, at_start, parse_mode, resolve
+import anyio
+
+from appliance.versions.fetching import BytesFailed, Fetcher
+from appliance.versions.following import LoopWatch
+from appliance.versions.holding import Holds
+from appliance.versions.keeper import StateKeeper
+from appliance.versions.lock import UpdateLock
+from appliance.versions.plan import (
+    BLIND_RETRY_SECONDS,
+    AskForModels,
+    Download,
+    Load,
+    Postpone,
+    Probe,
+    Rest,
+    Situation,
+    Step,
+    WaitForFormat,
+    Wanted,
+    next_step,
+)
+from appliance.versions.progress import Trouble, UpdateStatus, status_of, trouble_after
+from appliance.versions.pruning import to_prune
+from appliance.versions.selection import Scope
 from appliance.versions.state import ModelReference, RememberedFailure, VersionState
-from models.bundle import Bundle, open_bundle
-from models.errors import BundleError, DetectorApplianceError, ModelFailed, StorageRefused, UnknownVersion
-from models.files import FileSystem
-from models.store import ModelStore, StoredModel, version_key
-from models.wire.node_status import ModelVersionResponse, OperationMode
+from appliance.versions.swapping import Swapper, in_words
+from models.bundle import Bundle
+from models.errors import DetectorApplianceError, LoopBusy, LoopError, NotInLoop, StorageRefused
+from models.store import ModelStore, StoredModel
+from models.wire.node_status import OperationMode
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
-class Loads(Protocol):
-    """What brings a bundle into service; see `appliance.inference.supervisor.Supervisor.load`."""
-
-    async def load(self, bundle: Bundle) -> object: ...
+LOOK_SECONDS = 5.0
+"""Between two looks whether a model on probation has proven itself."""
 
 
-class Versions:
-    """See the module's docstring. Belongs to one event loop; what blocks is done in threads."""
+@dataclass(frozen=True)
+class FromLoop:
+    """What a box that has a Loop has beside a standalone one."""
+
+    watch: LoopWatch
+    fetcher: Fetcher
+
+
+class Updater:
+    """See the module's docstring. Belongs to one event loop; what blocks is done in threads.
+
+    `operation_mode`, `paused` and `wish` (what `specific_version` means; None: given up) are set from outside, and
+    `reconsider` called after that. `clock` counts seconds and never jumps; `now` is the date.
+    """
 
     def __init__(
         self,
         store: ModelStore,
-        supervisor: Loads,
+        keeper: StateKeeper,
+        swapper: Swapper,
         scope: Scope,
-        state_path: Path,
-        files: FileSystem,
+        from_loop: FromLoop | None,
         *,
         appliance_version: str,
-        default_mode: str | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        keep_versions: int,
+        max_bytes: int,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
     ) -> None:
         self.operation_mode: OperationMode = "startup"
-        self.scope = scope
+        self.paused = False
+        self.wish: Wanted | None = None
+        self.trouble: Trouble | None = None
+        self.lock = UpdateLock(clock, self.reconsider)
+        self.holds = Holds(clock)
+        self.from_loop = from_loop
         self._store = store
-        self._supervisor = supervisor
-        self._path = state_path
-        self._files = files
+        self._keeper = keeper
+        self._swapper = swapper
+        self._scope = scope
         self._appliance_version = appliance_version
-        self._default_mode = default_mode
+        self._keep_versions = keep_versions
+        self._max_bytes = max_bytes
         self._now = now
-        self._state = VersionState()
-        self._target: StoredModel | None = None
-        self._error: str | None = None
-        self._paused = False
+        self._clock = clock
         self._unfit: tuple[Bundle, str] | None = None
+        self._step: Step = Rest()
+        self._doing: asyncio.Task[Any] | None = None
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
-        self._changing = asyncio.Lock()
 
-    # ------------------------------------------------------------------ what is
-
-    @property
-    def state(self) -> VersionState:
-        """Mode, current and last good model, failures."""
-        return self._state
+    # ------------------------------------------------------------------ from outside
 
     @property
-    def current(self) -> ModelReference | None:
-        """The model that serves."""
-        return self._state.current
+    def status(self) -> UpdateStatus:
+        """Where the change to what is wanted stands."""
+        progress = self.from_loop.fetcher.progress if self.from_loop is not None else None
+        sentence = self.trouble.sentence if self.trouble is not None else None
+        return status_of(self._step, progress, self._keeper.state.on_probation, sentence)
 
     @property
-    def target(self) -> StoredModel | None:
-        """The model that shall serve; None where nothing was chosen."""
-        return self._target
+    def target(self) -> Wanted | None:
+        """The model that shall serve; None where nothing is wanted, or what was chosen was given up."""
+        if self._keeper.state.mode != "follow_loop":
+            return self.wish if self._keeper.state.mode == "specific_version" else None
+        target = self.from_loop.watch.view.target if self.from_loop is not None else None
+        return Wanted(target.model_uuid, target.version) if target is not None else None
 
-    @property
-    def error(self) -> str | None:
-        """Why the last change did not come about; None after one that did."""
-        return self._error
-
-    @property
-    def local_versions(self) -> list[str]:
-        """Versions on this box that may be chosen, in the order of their numbers. Blocks."""
-        return sorted({model.version for model in self._store.list() if self.scope.holds(model)}, key=version_key)
-
-    async def response(self) -> ModelVersionResponse:
-        """As `GET /model_version` and the event `get_model_version` tell it."""
-        return ModelVersionResponse(
-            current_version=self._state.current.version if self._state.current else "None",
-            target_version=self._target.version if self._target else "None",
-            local_versions=await asyncio.to_thread(lambda: self.local_versions),
-            version_control=self._state.mode,
-        )
-
-    # ------------------------------------------------------------------ starting and ending
-
-    async def start(self) -> None:
-        """Bring the first model that works into service; the box then is `idle`, with a model or without one."""
-        self._state = await asyncio.to_thread(state_file.load, self._path, self._files)
-        await asyncio.to_thread(self._store.sweep)
-        if self._default_mode is not None:
-            mode = parse_mode(self._default_mode)
-            self._state = self._state.in_mode(mode.control, mode.version)
-        failed: str | None = None
-        for model in await asyncio.to_thread(self._candidates):
-            if await self._serve(model):
-                self._target = model if self._is_chosen(model) else None
-                self._error = f"{failed}. Model {model.version} serves instead" if failed is not None else None
-                break
-            failed = failed or self._error
-        else:
-            log.error("no model on this box works; add one with: appliance models add ZIP")
-        self.operation_mode = "idle"
+    def start(self) -> None:
+        """Begin to work; returns at once."""
         self._worker = asyncio.create_task(self._work(), name="model versions")
+        self.reconsider()
 
     async def close(self) -> None:
-        """Stop changing models."""
+        """Stop working; what is under way is called off."""
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
 
-    # ------------------------------------------------------------------ wishes
-
-    async def set_mode(self, text: str) -> None:
-        """`follow_loop`, `pause`, or a version that is on this box. Raises `UnknownVersion`; then nothing has changed."""
-        mode = parse_mode(text)
-        target: StoredModel | None = None
-        if mode.version is not None:
-            target = resolve(mode.version, await asyncio.to_thread(self._store.list), self.scope)
-        await self._choose(mode, target)
-
-    async def _choose(self, mode: Mode, target: StoredModel | None) -> None:
-        def chosen(state: VersionState) -> VersionState:
-            state = state.in_mode(mode.control, mode.version)
-            return state if target is None else state.forgetting(target.id)  # a person says so: try it again
-
-        await self._change(chosen)
-        self._target, self._error = target, None
+    def reconsider(self) -> None:
+        """Something is different: think again. No swap begins after this that is not allowed any more."""
+        if isinstance(self._step, Load) and self._doing is not None and not self._may_swap():
+            self._doing.cancel()
         self._wake.set()
-
-    def set_paused(self, paused: bool) -> None:
-        """Leave everything as it is for as long as this is set; for tests of whole systems."""
-        self._paused = paused
-        self._wake.set()
-
-    def set_operation_mode(self, mode: OperationMode) -> None:
-        """While `detecting`, no model is swapped; what was asked for happens when the mode is `idle` again."""
-        self.operation_mode = mode
-        self._wake.set()
-
-    async def list(self) -> tuple[list[StoredModel], list[tuple[Path, str]]]:
-        """Every model on disk, and folders that are none with the reason."""
-        return await asyncio.to_thread(lambda: (self._store.list(), self._store.broken()))
-
-    async def add(self, zip_path: Path) -> StoredModel:
-        """Take a zip into the store. Raises `BundleError`, `InputTooLarge` or `StorageRefused`."""
-        return await asyncio.to_thread(self._store.put_zip, zip_path)
-
-    async def remove(self, wanted: str) -> StoredModel:
-        """Remove a version from the disk. Raises `UnknownVersion`, or `StorageRefused` for one that serves or is wanted."""
-        model = resolve(wanted, await asyncio.to_thread(self._store.list), self.scope)
-        if self._is_current(model) or (self._target is not None and self._target.identity == model.identity):
-            raise StorageRefused(
-                f"Version {model.version} serves or is about to; choose another one before removing it"
-            )
-        await asyncio.to_thread(self._store.remove, model)
-        return model
-
-    async def reset(self) -> None:
-        """Forget modes and failures and remove every model, but for those that ship with the box; for tests."""
-        models = await asyncio.to_thread(self._store.list)
-        await self._choose(Mode("follow_loop"), None)
-        for model in models:
-            if model.read_only and (self._is_current(model) or await self._serve(model)):
-                break
-        await self._change(lambda state: VersionState(current=state.current))
-        for model in models:
-            if not model.read_only:
-                await asyncio.to_thread(self._store.remove, model)
 
     def unfit(self, bundle: Bundle, reason: str) -> None:
-        """The supervisor says that this model kills its worker again and again: go back to the last good one."""
+        """This model kills its worker again and again: go back to the last good one."""
         log.error("model %s is unfit: %s", bundle.model.version, reason)
         self._unfit = (bundle, reason)
         self._wake.set()
 
-    # ------------------------------------------------------------------ carrying out
+    def _may_swap(self) -> bool:
+        return self.operation_mode == "idle" and not self.paused and self.lock.seconds_left == 0
+
+    # ------------------------------------------------------------------ obeying
 
     async def _work(self) -> None:
         while True:
-            await self._wake.wait()
             self._wake.clear()
             try:
-                await self._carry_out()
+                seconds = await self._carry_out()
             except Exception as error:  # what serves serves on, and the next wish may be fulfilled
                 log.exception("changing the model failed")
-                self._target = None
-                self._error = f"Changing the model failed unforeseen ({type(error).__name__}); the log tells more"
+                self._fail(f"Changing the model failed unforeseen ({type(error).__name__}); the log tells more")
+                seconds = LOOK_SECONDS
+                self._leave_alone(self._step)
+            with anyio.move_on_after(seconds):
+                await self._wake.wait()
 
-    async def _carry_out(self) -> None:
-        unfit, self._unfit = self._unfit, None
-        if unfit is not None:
-            await self._go_back(*unfit)
-        target = self._target
-        if target is None or self._is_current(target) or self.operation_mode != "idle" or self._paused:
-            return
-        if not await self._serve(target) and self._target is target:
-            self._target = None  # what serves goes on serving; the reason is in `error`
+    async def _carry_out(self) -> float | None:
+        """Do what is to be done now. Returns the seconds until there may be more; None if something must happen first."""
+        while True:
+            await self._attend_to_unfit()
+            if await self._swapper.commit_if_proven():
+                await self._prune()
+            self._step = step = next_step(await self._situation())
+            self.trouble = trouble_after(step, self.trouble)
+            if isinstance(step, AskForModels | Probe | Download):
+                assert self.from_loop is not None
+                await self._use_loop(step, self.from_loop)
+            elif isinstance(step, Load):
+                await self._load(step)
+            else:
+                if isinstance(step, Rest) and step.given_up and self._keeper.state.mode == "specific_version":
+                    self.wish = None
+                return self._seconds_until(step)
 
-    async def _go_back(self, bundle: Bundle, reason: str) -> None:
-        failure = await asyncio.to_thread(self._failure, bundle, reason)
-        await self._note(lambda state: state.remembering(failure))
-        current = self._state.current
-        if current is None or bundle.identity != _identity(current):
-            return  # another model has taken over meanwhile
-        unfit = f"Model {bundle.model.version} is unfit"
-        self._error = f"{unfit}. {reason}"
-        others = [model for model in await asyncio.to_thread(self._candidates) if model.identity != bundle.identity]
-        good = self._state.last_good
-        others.sort(key=lambda model: good is None or model.identity != _identity(good))
-        for model in others:
-            if await self._serve(model, in_place_of_unfit=True):
-                self._target = None
-                self._error = f"{unfit}, model {model.version} serves again. {reason}"
-                return
-        self._error = f"{unfit}, and no other model on this box works. {reason}"
+    async def _use_loop(self, step: AskForModels | Probe | Download, from_loop: FromLoop) -> None:
+        if isinstance(step, AskForModels):
+            await from_loop.watch.ask_for_models()
+        elif isinstance(step, Probe):
+            await self._probe(step, from_loop)
+        else:
+            await self._download(step, from_loop)
 
-    def _candidates(self) -> Sequence[StoredModel]:
-        """What to try to serve when nobody asks for a certain one, in order. What failed before comes last: it is tried
-        only if nothing else works. Blocks.
-        """
-        models = at_start(self._state, self._store.list(), self.scope)
-        return sorted(models, key=self._failed_before) if self._state.failures else models
+    def _seconds_until(self, step: Step) -> float | None:
+        until = step.until if isinstance(step, Rest | Postpone | WaitForFormat) else None
+        seconds = max(0.05, until - self._clock()) if until is not None else None
+        if self._keeper.state.on_probation:
+            seconds = LOOK_SECONDS if seconds is None else min(seconds, LOOK_SECONDS)
+        return seconds
 
-    def _failed_before(self, model: StoredModel) -> bool:
-        try:
-            bundle = open_bundle(model.folder, verify_hashes=False)
-            version = self._appliance_version
-            known = self._state.failure(bundle.model_id, bundle.identity.format, bundle.fingerprint, version)
-        except BundleError:
-            return False
-        return known is not None
-
-    async def _serve(self, model: StoredModel, *, in_place_of_unfit: bool = False) -> bool:
-        """Bring a model into service. False, with the reason in `error`, if it does not come to that."""
-        reference = ModelReference(
-            organization=model.organization, project=model.project, format=model.format, version=model.version
-        )
-        try:
-            bundle = await asyncio.to_thread(self._store.open, model)
-            await self._supervisor.load(bundle)
-        except (BundleError, ModelFailed) as error:
-            sentence = f"Model {model.version} could not be brought into service: {error}"
-            log.error(sentence)
-            failure = await asyncio.to_thread(self._failure_of, model, str(error))
-            await self._note(lambda state: state.remembering(failure))
-            self._error = sentence  # last: whoever sees it finds the failure listed, too
-            return False
-        except DetectorApplianceError as error:
-            self._error = str(error)
-            return False
-
-        def served(state: VersionState) -> VersionState:
-            good = state.last_good if state.current in (None, reference) else state.current
-            if in_place_of_unfit:
-                good = reference  # what it replaces is nothing to go back to
-            return state.forgetting(model.id).model_copy(update={"current": reference, "last_good": good})
-
-        self._error = None
-        await self._note(served)
-        return True
-
-    def _is_current(self, model: StoredModel) -> bool:
-        current = self._state.current
-        return current is not None and model.identity == _identity(current)
-
-    def _is_chosen(self, model: StoredModel) -> bool:
-        try:
-            return self._state.chosen is not None and resolve(self._state.chosen, [model], self.scope) == model
-        except UnknownVersion:
-            return False
-
-    def _failure(self, bundle: Bundle, reason: str) -> RememberedFailure:
-        return RememberedFailure(
-            model_id=bundle.model_id,
-            format=bundle.identity.format,
-            fingerprint=bundle.fingerprint,
+    async def _situation(self) -> Situation:
+        models = await asyncio.to_thread(self._store.list)
+        failed = await asyncio.to_thread(self._swapper.failed, models)
+        now = self._clock()
+        return Situation(
+            state=self._keeper.state,
+            scope=self._scope,
+            models=models,
+            now=now,
             appliance_version=self._appliance_version,
-            reason=reason,
+            loop=self.from_loop.watch.view if self.from_loop is not None else None,
+            failed=failed,
+            holds=dict(self.holds.by_file),
+            operation_mode=self.operation_mode,
+            locked_until=now + self.lock.seconds_left,
+            paused=self.paused,
+        )
+
+    async def _while_wanted(self, step: Step, work: Coroutine[Any, Any, T]) -> T | None:
+        """Do this until it is done, or the plan has become another one: None. What it raises is raised."""
+        self._doing = task = asyncio.create_task(work)
+        try:
+            while not task.done():
+                woken = asyncio.create_task(self._wake.wait())
+                await asyncio.wait({task, woken}, return_when=asyncio.FIRST_COMPLETED)
+                woken.cancel()
+                if task.done():
+                    break
+                self._wake.clear()
+                if isinstance(step, Download):  # it may take long; a swap does not, and has to end first
+                    await self._attend_to_unfit()
+                if next_step(await self._situation()) != step:
+                    break
+        finally:
+            self._doing = None
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+            self._wake.set()  # whatever woke it in vain, the plan is made anew
+        return None if task.cancelled() else task.result()
+
+    async def called_off(self) -> None:
+        """Return when nothing is being done that could be called off."""
+        if (doing := self._doing) is not None:
+            doing.cancel()
+            await asyncio.wait({doing})
+
+    # ------------------------------------------------------------------ the steps
+
+    async def _probe(self, step: Probe, from_loop: FromLoop) -> None:
+        key = (step.wanted.id, step.format)
+        probed = await from_loop.watch.probe(key)
+        if probed.told and probed.offer is None and key not in self.holds.by_file:
+            failures = self._keeper.state.failures_of(*key, self._appliance_version)
+            self.holds.until(key, BLIND_RETRY_SECONDS, failures[-1].reason if failures else None)
+
+    async def _download(self, step: Download, from_loop: FromLoop) -> None:
+        key, name = (step.wanted.id, step.format), f"Model {step.wanted.version}"
+        try:
+            arrival = await self._while_wanted(step, from_loop.fetcher.download(step))
+            if arrival is not None:
+                stored = await from_loop.fetcher.take(step, arrival)
+                await self._check_against_failures(step, stored)
+        except BytesFailed as error:
+            await self._keeper.note(partial(VersionState.remembering, failure=self._failure(step, error)))
+            self._fail(f"{name} of the Loop cannot be used: {error.reason}", step)
+            self.holds.bytes_failed(key, f"{name} of the Loop cannot be used: {error.reason}")
+        except NotInLoop:
+            from_loop.watch.forget_models()
+            self.holds.not_there(key)
+        except LoopError as error:
+            self._fail(f"{name} cannot be downloaded: {error}", step)
+            wait = error.retry_after if isinstance(error, LoopBusy) else None
+            self.holds.for_now(key, f"{name} cannot be downloaded: {error}", at_least=wait or 0.0)
+        except DetectorApplianceError as error:
+            self._fail(f"{name} cannot be stored: {error}", step)
+            self.holds.for_now(key, f"{name} cannot be stored: {error}", first=60.0, cap=600.0)
+
+    def _failure(self, step: Download, error: BytesFailed) -> RememberedFailure:
+        return RememberedFailure(
+            model_id=step.wanted.id,
+            format=step.format,
+            version=step.wanted.version,
+            zip_sha256=error.zip_sha256,
+            offer=error.offer,
+            appliance_version=self._appliance_version,
+            reason=error.reason,
             when=self._now(),
         )
 
-    def _failure_of(self, model: StoredModel, reason: str) -> RememberedFailure:
+    async def _check_against_failures(self, step: Download, stored: StoredModel) -> None:
+        """Another zip may hold the very model that failed: then what the Loop offers now is remembered, too."""
+        if stored.identity not in await asyncio.to_thread(self._swapper.failed, [stored]):
+            return
+        failure = self._keeper.state.failures_of(step.wanted.id, step.format, self._appliance_version)[-1]
+        origin = self._keeper.state.download_of(ModelReference.of(stored))
+        if origin is not None:
+            failure = failure.model_copy(update={"offer": origin.offer, "zip_sha256": origin.zip_sha256})
+            await self._keeper.note(partial(VersionState.remembering, failure=failure))
+        self.holds.bytes_failed((step.wanted.id, step.format), failure.reason)
+
+    async def _load(self, step: Load) -> None:
+        model, key = step.model, (step.model.id, step.model.format)
+        reference = ModelReference.of(model)
+        outcome = await self._while_wanted(step, self._swapper.load(model, self._may_swap))
+        if outcome is None:
+            return
+        await self._swapper.settle(model, outcome)
+        if outcome.serves:
+            self.trouble = None
+            self.holds.works(key)
+            if self._keeper.state.mode == "specific_version":
+                await self._keeper.note(partial(VersionState.chosen_by_person, reference=reference))
+            return
+        if not outcome.for_good and not self._may_swap():
+            return  # it was called off at the last moment
+        sentence = in_words(model, outcome)
+        self._fail(sentence, step)
+        if not outcome.for_good:
+            self.holds.for_now(key, sentence)
+        elif self._keeper.state.download_of(reference) is not None:
+            self.holds.bytes_failed(key, sentence)
+            await self._discard(model, reference)
+        elif self._keeper.state.mode == "specific_version":
+            self.wish = None  # what serves goes on serving; the reason is told
+
+    async def _discard(self, model: StoredModel, reference: ModelReference) -> None:
+        """It can be had again from the Loop, where its bytes may be corrected under the same name."""
+        state = self._keeper.state
+        if self.from_loop is None or reference in (state.current, state.last_good, *state.of_people):
+            return
         try:
-            return self._failure(open_bundle(model.folder, verify_hashes=False), reason)
-        except BundleError:
-            return RememberedFailure(
-                model_id=model.id,
-                format=model.format,
-                fingerprint="",
-                appliance_version=self._appliance_version,
-                reason=reason,
-                when=self._now(),
-            )
-
-    async def _change(self, change: Callable[[VersionState], VersionState]) -> None:
-        """Write down what `change` makes of the state; one change at a time, each made of what the one before left.
-
-        Raises `StorageRefused` where it cannot be written down; the old state then stands.
-        """
-        async with self._changing:
-            new = change(self._state)
-            await asyncio.to_thread(state_file.save, self._path, new, self._files)
-            self._state = new
-
-    async def _note(self, change: Callable[[VersionState], VersionState]) -> None:
-        """As `_change`, for what has happened already: it counts even if it cannot be written down."""
-        try:
-            await self._change(change)
+            await self.from_loop.fetcher.remove([model])
         except StorageRefused as error:
-            log.error("what happened to the models is known until the next start only: %s", error)
-            self._state = change(self._state)
+            log.warning("a model that failed stays on the disk: %s", error)
 
+    async def _attend_to_unfit(self) -> None:
+        unfit, self._unfit = self._unfit, None
+        if unfit is None:
+            return
+        gone_back = await self._swapper.go_back(*unfit)
+        if gone_back is not None:
+            about, sentence = gone_back
+            self.trouble = Trouble(sentence, about, lasting=True)
+            if self.wish is not None and self.wish.id == about:
+                self.wish = None
 
-def _identity(reference: ModelReference) -> tuple[str, str, str, str]:
-    return (reference.organization, reference.project, reference.format, reference.version)
+    async def _prune(self) -> None:
+        """After a model has proven itself: older ones go, as far as the settings say."""
+        if self.from_loop is None:
+            return
+        models = await asyncio.to_thread(self._store.list)
+        wanted = {self.target.id} if self.target is not None else set()
+        going = to_prune(
+            models, self._keeper.state, keep=self._keep_versions, max_bytes=self._max_bytes, wanted=wanted
+        )  # fmt: skip
+        try:
+            await self.from_loop.fetcher.remove(going)
+        except StorageRefused as error:
+            log.warning("older models stay on the disk: %s", error)
 
+    # ------------------------------------------------------------------ what went wrong
 
-def failures_in_words(failures: Sequence[RememberedFailure]) -> list[dict[str, str]]:
-    """For people and REST: which model failed, when and why."""
-    return [
-        {"model_id": each.model_id, "format": each.format, "reason": each.reason, "when": each.when.isoformat()}
-        for each in failures
-    ]
+    def _fail(self, sentence: str, step: Step | None = None) -> None:
+        wanted = step.wanted if step is not None else None
+        self.trouble = Trouble(sentence, wanted.id if wanted is not None else "")
+        log.error("%s", sentence)
+
+    def _leave_alone(self, step: Step) -> None:
+        """What came to an unforeseen end is not tried again at once."""
+        form = step.format if isinstance(step, Download) else step.model.format if isinstance(step, Load) else None
+        if form is not None and step.wanted is not None and self.trouble is not None:
+            self.holds.for_now((step.wanted.id, form), self.trouble.sentence)

@@ -13,7 +13,7 @@ from appliance.api.bodies import MIB, chunks, declared_size
 from appliance.api.forms import FormFiles, described
 from appliance.outbox.room import MEGABYTE
 from appliance.services import Services
-from appliance.versions.updater import failures_in_words
+from appliance.versions.service import failures_in_words
 from models.errors import InvalidInput, NoRoom
 from models.files import FILE_SYSTEM, refusal
 from models.store import StoredModel

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import wraps
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 
 from appliance.versions import state as state_file
-from appliance.versions.plan import Scope
-from appliance.versions.updater import Versions, failures_in_words
+from appliance.versions.selection import Scope
+from appliance.versions.service import Versions, failures_in_words
+from appliance.versions.swapping import PROVEN_ANSWERS
 from models.bundle import Bundle, open_bundle
 from models.errors import ModelFailed, ModelUpdating, NoModel, StorageRefused, UnknownVersion
 from models.files import FILE_SYSTEM, FileSystem
@@ -36,6 +38,16 @@ def story(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]
     return run
 
 
+@dataclass
+class InService:
+    """See `appliance.versions.ports.Served`."""
+
+    bundle: Bundle
+    answers: int = 0
+    deaths: int = 0
+    failed_starts: int = 0
+
+
 class Loader:
     """Stands for the supervisor: what was loaded, what fails, and a door that a load waits at."""
 
@@ -45,14 +57,18 @@ class Loader:
         self.door = asyncio.Event()
         self.door.set()
         self.waiting = asyncio.Event()
+        self.serving: InService | None = None
 
-    async def load(self, bundle: Bundle) -> object:
+    async def load(self, bundle: Bundle, *, still_wanted: Callable[[], bool] = lambda: True) -> object:
         version = str(bundle.model.version)
         self.waiting.set()
         await self.door.wait()
         if version in self.failing:
             raise self.failing[version]
+        if not still_wanted():
+            raise ModelUpdating("It was called off")
         self.loaded.append(version)
+        self.serving = InService(bundle)
         return bundle
 
 
@@ -214,7 +230,9 @@ async def test_what_was_chosen_and_failed_is_not_tried_at_the_next_start_but_is_
     await desk.until(lambda: desk.versions.error is not None and desk.versions.target is None)
 
     await desk.restart()
-    assert (desk.serving, desk.versions.error, desk.loader.loaded[-1]) == ("0.0", None, "0.0")
+    await desk.until(lambda: desk.versions.error is not None)
+    assert (desk.serving, desk.versions.target, desk.loader.loaded[-1]) == ("0.0", None, "0.0")
+    assert desk.versions.error == "Model 1.0 is not tried again as it is: It does not load"
 
     desk.loader.failing = {"0.0": ModelFailed("The seed model is broken, too")}
     await desk.restart()
@@ -407,6 +425,8 @@ async def test_an_unfit_model_gives_way_to_the_one_before(desk: Desk) -> None:
     for version in ("1.0", "1.1"):
         await desk.versions.set_mode(version)
         await desk.until(lambda version=version: desk.serving == version)  # type: ignore[misc]  # bound at once
+        assert desk.loader.serving is not None
+        desk.loader.serving.answers = PROVEN_ANSWERS
 
     desk.versions.unfit(bundle_of(desk, "1.1"), "Its worker died 5 times in a row.")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.versions.plan import Mode, Scope, at_start, is_seed, parse_mode, resolve
+from appliance.versions.selection import Mode, Scope, at_start, is_seed, parse_mode, resolve
 from appliance.versions.state import ModelReference, VersionState
 from models.errors import UnknownVersion
 from models.store import StoredModel

@@ -17,11 +17,15 @@ P = ParamSpec("P")
 
 @dataclass
 class Asked:
-    """One request as it came. `body` is as long as Content-Length says, or shorter if the client went away."""
+    """One request as it came. `body` is as long as Content-Length says, or shorter if the client went away.
+
+    `reader` gives what is not read yet, for servers that were told not to read bodies.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
+    reader: asyncio.StreamReader
     body: bytes = b""
 
 
@@ -79,7 +83,7 @@ async def raw_server(reply: Reply, *, read_body: bool = True) -> AsyncIterator[R
                 headers = {
                     name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)
                 }
-                asked = Asked(method, path, headers)
+                asked = Asked(method, path, headers, reader)
                 server.asked.append(asked)
                 if read_body:
                     left = int(headers.get("content-length", "0"))

@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter
 from models.errors import LoopBusy, NotInLoop
 from models.loop.answers import Answer, failure, parsed, unexpected
 from models.loop.downloads import Download, Downloader
+from models.loop.probing import ModelProbe, Prober
 from models.loop.receiving import Progress
 from models.loop.session import ANSWER_WITHIN_S, LoopSession
 from models.loop.uploads import ImageUpload, MultipartBody, Throttle, files_body, files_sizes, images_body
@@ -65,6 +66,7 @@ class LoopProject:
     ) -> None:
         self._session = session
         self._downloader = downloader
+        self._prober = Prober(session)
         self._sleep = sleep
         self.organization, self.project = organization, project
         self._path = f"/api/{_segment(organization)}/projects/{_segment(project)}"
@@ -101,6 +103,14 @@ class LoopProject:
         wish = f"model {model_id} in format {model_format}"
         name = f"{model_id}-{model_format}.zip"
         return await self._downloader.fetch(path, wish, to, max_bytes=max_bytes, progress=progress, file_name=name)
+
+    async def probe_model(self, model_id: str, model_format: str) -> ModelProbe | None:
+        """What tells the zip of a model from an earlier one of that name, without login; None if the Loop does not say.
+
+        Raises `NotInLoop` (no such model, or not in this format). Costs a request for headers, or for one byte.
+        """
+        path = f"{self._path}/models/{_segment(model_id)}/{_segment(model_format)}/file"
+        return await self._prober.probe(path, f"model {model_id} in format {model_format}")
 
     async def upload_images(self, batch: Sequence[ImageUpload], *, throttle: Throttle | None = None) -> None:
         """Send pictures with what is known of them, without login. On return the Loop has them all.

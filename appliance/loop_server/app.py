@@ -20,7 +20,7 @@ from appliance.loop_server.blobs import Blobs, Folder
 from appliance.loop_server.db import Database
 from appliance.loop_server.logins import Logins
 from appliance.loop_server.rights import LOOP_TABLE
-from appliance.loop_server.routes import deployment, detectors, login, models, status, users
+from appliance.loop_server.routes import deployment, detectors, images, login, models, projects, status, users
 from appliance.loop_server.services import LoopServices
 from appliance.loop_server.settings import LoopServerSettings
 from appliance.loop_server.throttle import Throttle
@@ -36,6 +36,9 @@ ROUTERS: tuple[Callable[[LoopServices], APIRouter], ...] = (
     status.router,
     login.router,
     users.router,
+    projects.router,
+    images.router,
+    images.upload_router,
     models.router,
     deployment.router,
     detectors.router,

@@ -4,7 +4,7 @@
     BLOBS/.incoming/       what is being written; emptied at the start
 
 Whether a blob is still needed says the database. A blob is there before the row that names it is committed, so a power
-cut leaves at most one that nobody names; `sweep` removes those at the next start.
+cut leaves at most one that nobody names; the next start removes it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 from uuid import uuid4
 
-from models.errors import NotInLoop
+from models.errors import NoRoom, NotInLoop
 from models.files import FILE_SYSTEM, FileSystem, refusal
 
 INCOMING = ".incoming"
+FREE_SPACE_FLOOR = 200 * 1000 * 1000
+"""Bytes that uploads leave free on the disk."""
+
 NAME = re.compile(r"[0-9a-f]{64}")
 
 
@@ -59,6 +62,9 @@ class Storage(Protocol):
 
     def names(self) -> Iterator[str]:
         """All that is there."""
+
+    def free_bytes(self) -> int | None:
+        """Bytes that may still be written; None where there is no telling."""
 
 
 class Blobs:
@@ -108,13 +114,17 @@ class Blobs:
                 with _refusing("remove a file"):
                     self._storage.delete(_checked(sha256))
 
-    def sweep(self, needed: Callable[[str], bool]) -> int:
-        """Remove all that nobody needs; returns how many."""
+    def names(self) -> Iterator[str]:
+        """All that are there."""
         with _refusing("look through the files"):
-            unneeded = [name for name in self._storage.names() if not needed(name)]
-        for name in unneeded:
-            self.delete(name)
-        return len(unneeded)
+            yield from self._storage.names()
+
+    def check_room(self, size: int) -> None:
+        """Raises `NoRoom` if that many bytes more would fill the disk up."""
+        with _refusing("look at the disk"):
+            free = self._storage.free_bytes()
+        if free is not None and free - size < FREE_SPACE_FLOOR:
+            raise NoRoom("The disk of the loop is nearly full: remove models or images that are not needed")
 
     def _put(self, chunks: Iterable[bytes], hold: Callable[[str], None]) -> Blob:
         digest, size = hashlib.sha256(), 0
@@ -225,6 +235,10 @@ class Folder:
             if INCOMING in folders:
                 folders.remove(INCOMING)
             yield from (file for file in files if NAME.fullmatch(file))
+
+    def free_bytes(self) -> int | None:
+        """See `Storage`."""
+        return self._files.free_bytes(self._folder)
 
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / name[2:4] / name

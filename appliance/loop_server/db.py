@@ -7,17 +7,19 @@ One thread writes, so that a transaction sees what all before it have done; seve
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from appliance.loop_server import migrations
-from models.errors import DetectorApplianceError, NoRoom, Overloaded, SettingsInvalid, StorageRefused
+from models.errors import DetectorApplianceError, InvalidInput, NoRoom, Overloaded, SettingsInvalid, StorageRefused
 
 T = TypeVar("T")
 
@@ -96,14 +98,21 @@ def _ours(error: SQLAlchemyError) -> DetectorApplianceError:
             return Overloaded("The loop's database is held by another process; try again soon", 5)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return Overloaded("The loop's database cannot be reached; try again soon", 5)
+    if isinstance(error, StatementError) and isinstance(error.orig, ValueError):
+        return InvalidInput(f"There is something in it that no database holds: {error.orig}")
     return StorageRefused(f"The loop's database refused: {cause or error}")
 
 
 def _engine(url: str) -> Engine:
     try:
         parsed = sqlalchemy.make_url(url)
-        options: dict[str, Any] = {"pool_size": READERS + 1, "max_overflow": 0, "pool_pre_ping": True}
-        engine = sqlalchemy.create_engine(parsed, **options)
+        engine = sqlalchemy.create_engine(
+            parsed,
+            pool_size=READERS + 1,
+            max_overflow=0,
+            pool_pre_ping=True,
+            json_serializer=partial(json.dumps, allow_nan=False),  # NaN is no JSON: PostgreSQL refuses it, so do we
+        )
     except (SQLAlchemyError, ImportError) as error:
         raise SettingsInvalid(f"The database URL cannot be used: {error}") from error
     if engine.dialect.name == "sqlite":

@@ -37,6 +37,7 @@ from appliance.loop_server.numbering import (
     next_minor,
     upload_of_training,
 )
+from appliance.loop_server.references import forget
 from appliance.loop_server.services import LoopServices
 from appliance.loop_server.tables import written
 from models.errors import AlreadyInLoop, LoopBusy, LoopRefused
@@ -150,8 +151,7 @@ class ModelLibrary:
                 )
             return records.remove_model(connection, key, model_id, written(self._now()))
 
-        for sha256 in await self._database.write(remove):
-            await self._forget(sha256)
+        await forget(self._database, self._blobs, await self._database.write(remove))
 
     async def _store(
         self,
@@ -189,17 +189,12 @@ class ModelLibrary:
                 replaced = await self._database.write(lambda db: entry.commit(db, blob, written(self._now())))
                 touched |= {replaced} if replaced is not None else set()
         finally:
-            for sha256 in touched:
-                await self._forget(sha256)
+            await forget(self._database, self._blobs, touched)
 
     async def _model(self, organization: str, project: str, model_id: str) -> records.ModelRecord:
         return await self._database.read(
             lambda db: records.model(db, records.project_key(db, organization, project), model_id)
         )
-
-    async def _forget(self, sha256: str) -> None:
-        if not await self._database.read(lambda connection: records.is_needed(connection, sha256)):
-            await asyncio.to_thread(self._blobs.delete, sha256)
 
 
 class _OutrunError(Exception):

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, insert, select, update
 
-from appliance.loop_server.tables import deployment_targets, model_files, models, projects, training_metrics, trainings
+from appliance.loop_server import projects
+from appliance.loop_server.tables import deployment_targets, model_files, models, training_metrics, trainings
 from models.errors import NotInLoop
 from models.wire.loop import LoopModel
+
+project_key = projects.project_key
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,6 @@ class ZipRecord:
     format: str
     sha256: str
     size: int
-
-
-def project_key(connection: Connection, organization: str, project: str) -> int:
-    """The key of a project in the tables. Raises `NotInLoop`."""
-    key: int | None = connection.scalar(
-        select(projects.c.id).where(projects.c.organization == organization, projects.c.project == project.lower())
-    )
-    if key is None:
-        raise NotInLoop(f"There is no project {organization[:60]}/{project[:60]} in this loop")
-    return key
 
 
 def all_models(connection: Connection, project: int, format: str | None = None) -> list[ModelRecord]:
@@ -167,11 +160,6 @@ def remove_model(connection: Connection, project: int, model_id: str, now: str) 
         .values(model_id=None)
     )
     return zips
-
-
-def is_needed(connection: Connection, sha256: str) -> bool:
-    """Whether any format of any model has these bytes."""
-    return bool(connection.scalar(select(func.count()).where(model_files.c.sha256 == sha256)))
 
 
 def target(connection: Connection, project: int) -> ModelRecord | None:

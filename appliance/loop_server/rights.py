@@ -17,6 +17,9 @@ LOOP_TABLE = AccessTable(
         "POST /api/login": Right.OPEN,
         "POST /api/logout": Right.OPEN,
         "* /api/users/*": Right.ADMINISTRATE,
+        "GET /api/projects": Right.CHANGE_OR_SEE,
+        "POST /api/{organization}/projects": Right.CHANGE_OR_SEE,
+        f"POST {PROJECT}/images": Right.OPEN,  # within bounds, see `open_doors`
         f"GET {PROJECT}/models/{{id}}/{{format}}/file": Right.OPEN,
         f"GET {PROJECT}/models": Right.NODE,
         f"GET {PROJECT}/deployment/target": Right.NODE,

@@ -13,6 +13,7 @@ from appliance.api.bodies import Budget
 from appliance.loop_server.blobs import Blobs
 from appliance.loop_server.db import Database
 from appliance.loop_server.logins import Logins, secret_in
+from appliance.loop_server.references import sweep
 from appliance.loop_server.settings import LoopServerSettings
 from appliance.loop_server.throttle import Throttle
 from appliance.loop_server.users import FIRST, Users
@@ -57,6 +58,9 @@ class LoopServices:
         made_up = await self.users.start(self.settings.username, self.settings.password)
         if made_up is not None:
             self.announce(f"User {FIRST!r} with password {made_up!r} has been made; this is said only once.")
+        swept = await sweep(self.database, self.blobs)
+        if swept:
+            log.info("removed %d files that nothing refers to", swept)
         self.ready = True
 
     async def close(self) -> None:

@@ -21,8 +21,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
+from sqlalchemy.engine import Dialect
 
 metadata = MetaData(
     naming_convention={
@@ -43,6 +45,18 @@ SETS = ("train", "test", "val")
 def written(moment: datetime) -> str:
     """A time as the tables hold it: UTC, microseconds, always of the same length."""
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+class SenderText(TypeDecorator[str]):
+    """Text of any length as a stranger sent it. NUL is left out: PostgreSQL cannot hold it."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """See SQLAlchemy."""
+        del dialect
+        return None if value is None else value.replace("\0", "")
 
 
 def _project() -> Column[int]:
@@ -94,7 +108,7 @@ images = Table(
     Column("key", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, comment="in order of arrival"),
     _project(),
     Column("id", String(36), nullable=False, comment="uuid"),
-    Column("name", String(255), nullable=False, comment="as the sender calls it; not unique"),
+    Column("name", SenderText, nullable=False, comment="as the sender calls it; not unique"),
     Column("sha256", String(64), nullable=False, index=True),
     Column("size", BigInteger, nullable=False, comment="bytes"),
     Column("format", String(8), nullable=False, comment="jpeg, png or webp"),
@@ -102,10 +116,11 @@ images = Table(
     Column("height", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     Column("set", String(8), nullable=False),
-    Column("created", String(64), comment="as the sender wrote it"),
+    Column("created", SenderText, comment="as the sender wrote it"),
     Column("received", String(40), nullable=False),
-    Column("source", Text),
+    Column("source", SenderText),
     Column("tags", JSON, nullable=False),
+    Column("extras", JSON, nullable=False, comment="what else the sender said of it"),
     Column("novelty_score", Float),
     UniqueConstraint("project_id", "id"),
     UniqueConstraint("project_id", "name", "sha256"),
@@ -116,7 +131,7 @@ image_detections = Table(
     "detections",
     metadata,
     Column("image_key", ForeignKey("images.key", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("model_version", String(255), primary_key=True, comment="what its detections call model_name"),
+    Column("model_version", SenderText, primary_key=True, comment="what its detections call model_name"),
     Column("found", JSON, nullable=False, comment="the four lists of the wire"),
     Column("received", String(40), nullable=False),
 )
@@ -125,11 +140,11 @@ image_annotations = Table(
     "annotations",
     metadata,
     Column("image_key", ForeignKey("images.key", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("id", String(64), primary_key=True),
+    Column("id", SenderText, primary_key=True),
     Column("kind", String(16), nullable=False, comment="box, point, segmentation or classification"),
     Column("position", Integer, nullable=False, comment="order within the image"),
     Column("category_id", String(36), index=True, comment="null: no category of the project has that name"),
-    Column("category_name", String(255), nullable=False),
+    Column("category_name", SenderText, nullable=False),
     Column("geometry", JSON, nullable=False, comment="x, y, width, height; x, y; shape; or nothing"),
 )
 
@@ -139,7 +154,7 @@ kept_pictures = Table(
     Column("sha256", String(64), primary_key=True),
     Column("organization", String(64), nullable=False),
     Column("project", String(64), nullable=False),
-    Column("name", String(255), nullable=False),
+    Column("name", SenderText, nullable=False),
     comment="pictures of projects that were deleted with keep_images",
 )
 
@@ -202,6 +217,7 @@ trainings = Table(
     Column("base_model_id", String(36)),
     Column("details", JSON, nullable=False, comment="as begin_training carries them"),
     Column("ended", String(40)),
+    Column("reason", Text, comment="why it failed or was refused"),
 )
 
 training_metrics = Table(

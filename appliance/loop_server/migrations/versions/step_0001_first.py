@@ -17,7 +17,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("organization", sa.String(length=64), nullable=False),
         sa.Column("project", sa.String(length=64), nullable=False),
-        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_kept_pictures")),
         comment="pictures of projects that were deleted with keep_images",
     )
@@ -86,7 +86,7 @@ def upgrade() -> None:
         ),
         sa.Column("project_id", sa.Integer(), nullable=False),
         sa.Column("id", sa.String(length=36), nullable=False, comment="uuid"),
-        sa.Column("name", sa.String(length=255), nullable=False, comment="as the sender calls it; not unique"),
+        sa.Column("name", sa.Text(), nullable=False, comment="as the sender calls it; not unique"),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False, comment="bytes"),
         sa.Column("format", sa.String(length=8), nullable=False, comment="jpeg, png or webp"),
@@ -94,10 +94,11 @@ def upgrade() -> None:
         sa.Column("height", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("set", sa.String(length=8), nullable=False),
-        sa.Column("created", sa.String(length=64), nullable=True, comment="as the sender wrote it"),
+        sa.Column("created", sa.Text(), nullable=True, comment="as the sender wrote it"),
         sa.Column("received", sa.String(length=40), nullable=False),
         sa.Column("source", sa.Text(), nullable=True),
         sa.Column("tags", sa.JSON(), nullable=False),
+        sa.Column("extras", sa.JSON(), nullable=False, comment="what else the sender said of it"),
         sa.Column("novelty_score", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name=op.f("fk_images_project_id_projects"), ondelete="CASCADE"
@@ -150,13 +151,13 @@ def upgrade() -> None:
         sa.Column(
             "image_key", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),
-        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False, comment="box, point, segmentation or classification"),
         sa.Column("position", sa.Integer(), nullable=False, comment="order within the image"),
         sa.Column(
             "category_id", sa.String(length=36), nullable=True, comment="null: no category of the project has that name"
         ),
-        sa.Column("category_name", sa.String(length=255), nullable=False),
+        sa.Column("category_name", sa.Text(), nullable=False),
         sa.Column("geometry", sa.JSON(), nullable=False, comment="x, y, width, height; x, y; shape; or nothing"),
         sa.ForeignKeyConstraint(
             ["image_key"], ["images.key"], name=op.f("fk_annotations_image_key_images"), ondelete="CASCADE"
@@ -184,9 +185,7 @@ def upgrade() -> None:
         sa.Column(
             "image_key", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),
-        sa.Column(
-            "model_version", sa.String(length=255), nullable=False, comment="what its detections call model_name"
-        ),
+        sa.Column("model_version", sa.Text(), nullable=False, comment="what its detections call model_name"),
         sa.Column("found", sa.JSON(), nullable=False, comment="the four lists of the wire"),
         sa.Column("received", sa.String(length=40), nullable=False),
         sa.ForeignKeyConstraint(

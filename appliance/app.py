@@ -18,11 +18,12 @@ from appliance import events
 from appliance.access import DEVICE_TABLE, Access, AccessMiddleware, AccessPolicy, ASGIApp, Refusals, own_names
 from appliance.api import detect, errors, health, node, upload
 from appliance.api.bodies import MIB, Budget, WholeBodies
-from appliance.api.v1 import box
+from appliance.api.v1 import box, updates
 from appliance.api.v1 import models as models_api
 from appliance.api_keys import FILE_NAME as API_KEYS_FILE
 from appliance.api_keys import ApiKeys
 from appliance.budgets import PickBudgets
+from appliance.connection import LoopConnection
 from appliance.dashboard import Dashboard
 from appliance.detecting import Detecting
 from appliance.inference.choosing import Chooser
@@ -33,12 +34,14 @@ from appliance.outbox.room import OutboxBounds
 from appliance.outbox.writer import AutomaticPicks
 from appliance.readings import readings
 from appliance.relevance import RelevanceFilter
+from appliance.reporting import CYCLE_SECONDS, Reporter
 from appliance.services import Services, image_limits
 from appliance.settings import Settings
 from appliance.versions.scope import scope_of
+from appliance.versions.service import Bounds, Versions
 from appliance.versions.state import STATE_FILE
-from appliance.versions.service import Versions
 from models.files import FILE_SYSTEM
+from models.loop.client import LoopClient
 from models.store import ModelStore
 from models.zoo import seed_folder
 from ui import mount
@@ -59,6 +62,8 @@ def build(settings: Settings, reread: Callable[[], Settings] | None = None) -> S
         data / "cache",
         inference_limits(settings),
     )
+    loop, connection = loop_client(settings), LoopConnection(None if settings.standalone else settings.loop_host)
+    project = loop.project(str(settings.loop_organization), str(settings.loop_project)) if loop is not None else None
     versions = Versions(
         ModelStore(data / "models", [seed_folder()], free_space_floor=settings.min_free_disk_mb * MEGABYTE),
         supervisor,
@@ -67,6 +72,11 @@ def build(settings: Settings, reread: Callable[[], Settings] | None = None) -> S
         FILE_SYSTEM,
         appliance_version=metadata.version("detector-appliance"),
         default_mode=settings.version_control_default,
+        loop=project,
+        connection=connection,
+        bounds=Bounds(
+            settings.keep_model_versions, settings.max_models_mb * MEGABYTE, settings.min_free_disk_mb * MEGABYTE
+        ),
     )
     supervisor.on_unfit = versions.unfit
     outbox = Outbox(
@@ -96,11 +106,28 @@ def build(settings: Settings, reread: Callable[[], Settings] | None = None) -> S
         budget=Budget(BODIES_IN_MEMORY),
         relevance=relevance,
         pick_budgets=budgets,
+        connection=connection,
+        loop=loop,
         reread=reread or (lambda: settings),
         apply=apply,
     )
+    if project is not None:
+        services.reporter = Reporter(project, services.detector_status, settings.sync_cycles * CYCLE_SECONDS)
     services.metrics.read_from(lambda: readings(services))
     return services
+
+
+def loop_client(settings: Settings) -> LoopClient | None:
+    """What speaks to the Loop; None for a standalone box, which contacts nobody. Raises `SettingsInvalid`."""
+    if settings.standalone:
+        return None
+    password = settings.loop_password
+    return LoopClient(
+        str(settings.loop_host),
+        username=settings.loop_username,
+        password=password.get_secret_value() if password is not None else None,
+        ssl_cert_path=settings.loop_ssl_cert_path,
+    )
 
 
 def inference_limits(settings: Settings) -> InferenceLimits:
@@ -185,7 +212,7 @@ def rest(services: Services) -> FastAPI:
         description="Looks at pictures and says what is in them. Speaks the API of a Learning Loop detector node.",
         lifespan=lifespan,
     )
-    for made in (detect, upload, node, health, models_api, box):
+    for made in (detect, upload, node, health, models_api, updates, box):
         app.include_router(made.router(services))
     errors.install(app)
     return app

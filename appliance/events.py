@@ -181,6 +181,9 @@ class Events:
             "get_outbox_mode": self.get_outbox_mode,
             "set_outbox_mode": self.set_outbox_mode,
             "soft_reload": self.soft_reload,
+            "get_update": self.get_update,
+            "get_update_lock": self.get_update_lock,
+            "set_update_lock": self.set_update_lock,
         }
 
     async def detect(self, caller: Caller, data: Any) -> dict[str, Any]:
@@ -259,6 +262,19 @@ class Events:
         self._services.soft_reload()
         return {"status": "OK"}
 
+    async def get_update(self, _caller: Caller, _data: Any) -> dict[str, Any]:
+        """As `GET /api/v1/update`."""
+        return self._services.versions.update.model_dump(mode="json")
+
+    async def get_update_lock(self, _caller: Caller, _data: Any) -> dict[str, Any]:
+        """As `GET /api/v1/update_lock`."""
+        return self._services.update_lock()
+
+    async def set_update_lock(self, _caller: Caller, data: Any) -> dict[str, Any]:
+        """As `PUT /api/v1/update_lock`: seconds, or `{"seconds": n}`; 0 takes the lease back."""
+        self._services.versions.lock.hold(_seconds(data.get("seconds") if isinstance(data, Mapping) else data))
+        return {"status": "OK", **self._services.update_lock()}
+
     def _wish(self, caller: Caller, payload: Mapping[str, Any]) -> Wish:
         autoupload = checked_autoupload(payload.get("autoupload"))
         return Wish(
@@ -328,6 +344,12 @@ def _word(data: Any) -> str:
     if not isinstance(data, str):
         raise InvalidInput("The event needs a word as its argument")
     return data.strip()
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidInput('The event needs a number of seconds, or {"seconds": n}, as its argument')
+    return min(max(value, -1.0), 1e9)  # whole numbers may be longer than any float
 
 
 def _text(payload: Mapping[str, Any], *names: str) -> str | None:

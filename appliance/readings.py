@@ -39,6 +39,7 @@ def readings(services: Services) -> Iterable[Reading]:
     yield "detector_refused_total", refused, counters.refused_old, {"reason": "waited_too_long"}
     for name, count in services.detecting.counters.by_category.items():
         yield "detector_objects_total", "Objects found, by category", count, {"category": name}
+    yield from _of_versions(services)
     waiting = services.outbox.stats()
     yield "detector_outbox_items", "Pictures that wait for the Loop", waiting.total.items, _NONE
     yield "detector_outbox_bytes", "Their size", waiting.total.bytes, _NONE
@@ -51,3 +52,24 @@ def readings(services: Services) -> Iterable[Reading]:
         yield "detector_picks_dropped_total", "Of these, not kept, by reason", count, {"reason": reason}
     for reason_, count in services.access.refusals.totals.items():
         yield "detector_access_refused_total", "Requests turned away, by reason", count, {"reason": reason_.value}
+
+
+def _of_versions(services: Services) -> Iterable[Reading]:
+    update, loop = services.versions.update, services.connection.condition
+    version = {"state": update.state, "version": update.version or ""}
+    yield "detector_update_info", "Where the change to the wanted model stands", 1.0, version
+    if update.progress is not None:
+        yield "detector_update_progress", "Share of the wanted model that is downloaded", update.progress, _NONE
+    left = services.versions.lock.seconds_left
+    yield "detector_update_lock_seconds", "For how long no model is swapped yet", left, _NONE
+    failed = len(services.versions.state.failures)
+    yield "detector_models_failed", "Models that failed and are not tried again as they are", float(failed), _NONE
+    if loop.state != "standalone":
+        yield (
+            "detector_loop_connected",
+            "1 if the Loop answered when asked last",
+            float(loop.state == "connected"),
+            _NONE,
+        )
+        away = loop.seconds if loop.state == "away" else 0.0
+        yield "detector_loop_away_seconds", "For how long it has not", away, _NONE

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast, get_args
@@ -16,18 +17,24 @@ from typing import Any, cast, get_args
 from appliance.access import Access
 from appliance.api.bodies import MIB, Budget
 from appliance.budgets import PickBudgets
+from appliance.connection import LoopConnection
 from appliance.detecting import NOT_OFFERED, Detecting
+from appliance.identity import UUIDS_FILE, node_uuid
 from appliance.inference.supervisor import Supervisor
 from appliance.metrics import Metrics
 from appliance.outbox.queue import Outbox
 from appliance.outbox.writer import AutomaticPicks
 from appliance.relevance import RelevanceFilter
+from appliance.reporting import Reporter
 from appliance.settings import Settings
 from appliance.versions.service import Versions
 from models.errors import InvalidInput, SettingsInvalid
-from models.files import refusal
+from models.files import FILE_SYSTEM, refusal
 from models.images import ImageLimits
+from models.loop.client import LoopClient
+from models.wire.loop import DetectorStatus
 from models.wire.node_status import AboutResponse, OutboxMode
+from models.zoo import SEED_ORGANIZATION
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +72,14 @@ class Services:
     budget: Budget
     relevance: RelevanceFilter
     pick_budgets: PickBudgets
+    connection: LoopConnection
     reread: Callable[[], Settings]
     apply: Callable[[Services, Settings], None]
+    loop: LoopClient | None = None
+    reporter: Reporter | None = None
     _reloading: asyncio.Task[None] | None = None
+    _uuid: str = ""
+    _started: float = field(default_factory=time.monotonic)
 
     def trouble(self) -> str | None:
         """Why the box is not at its best, as a sentence; None if it is."""
@@ -96,6 +108,9 @@ class Services:
                 "degraded": serving.degraded if serving else None,
                 "error": self.versions.error,
                 "ways": self.ways(),
+                "update": self.versions.update.model_dump(),
+                "update_lock": self.update_lock(),
+                "loop": self.loop_in_words(),
             }
         )
 
@@ -107,6 +122,40 @@ class Services:
             for way in (serving.ways.measured if serving else ())
         ]
 
+    def update_lock(self) -> dict[str, Any]:
+        """The lease under which no model is swapped."""
+        left = self.versions.lock.seconds_left
+        return {"held": left > 0, "seconds_left": round(left, 1)}
+
+    def loop_in_words(self) -> dict[str, Any]:
+        """Whether the Loop answers, and whether it knows how this box is."""
+        reporter = self.reporter
+        return {**self.connection.in_words(), "not_reported": reporter.problem if reporter is not None else None}
+
+    def detector_status(self) -> DetectorStatus:
+        """What the Loop is told of this box. The seed model is none of the Loop's: while it serves there is no model."""
+        versions, serving = self.versions, self.supervisor.serving
+        current, target = versions.current, versions.target
+        ours = current is not None and current.organization != SEED_ORGANIZATION
+        errors = {"update_model": versions.error, "inference": serving.degraded if serving is not None else None}
+        return DetectorStatus(
+            uuid=self._uuid,
+            name=self.settings.node_name,
+            uptime=int(time.monotonic() - self._started),
+            model_format=current.format if current is not None and ours else versions.scope.formats[0],
+            current_model=current.version if current is not None and ours else None,
+            target_model=target.version if target is not None else None,
+            errors={key: sentence for key, sentence in errors.items() if sentence is not None},
+            operation_mode=versions.operation_mode,
+            node_version=self.settings.node_version,
+        )
+
+    def set_repeating(self, on: bool) -> None:
+        """Whether the box asks and tells the Loop, and changes its model by itself; for tests of whole systems."""
+        self.versions.set_paused(not on)
+        if self.reporter is not None:
+            self.reporter.set_paused(not on)
+
     def info(self) -> dict[str, Any]:
         """The event `info`: the model, or why there is none."""
         updating = self.supervisor.updating_to
@@ -117,7 +166,11 @@ class Services:
 
     def pick_totals(self) -> PickTotals:
         """What became of the pictures that detections picked."""
-        offered, not_offered, encoding = self.picks.counts(), self.detecting.counters.not_offered, self.detecting.encoding
+        offered, not_offered, encoding = (
+            self.picks.counts(),
+            self.detecting.counters.not_offered,
+            self.detecting.encoding,
+        )
         dropped: Counter[str] = Counter({str(reason): count for reason, count in offered.dropped.items()})
         dropped.update({str(reason): not_offered[reason] for reason in NOT_OFFERED})
         return PickTotals(
@@ -158,9 +211,18 @@ class Services:
             log.exception("soft reload failed")
 
     async def start(self) -> None:
-        """Bring a model into service."""
+        """Bring a model into service, and begin to speak with the Loop; nothing waits for its answers."""
         await asyncio.to_thread(self._sweep)
-        await self.versions.start()
+        settings, versions = self.settings, self.versions
+        if self.reporter is not None:
+            path = settings.data_folder / UUIDS_FILE
+            self._uuid = await asyncio.to_thread(node_uuid, path, settings.node_name, FILE_SYSTEM)
+        if settings.skip_repeat_on_start and versions.watch is not None and self.reporter is not None:
+            versions.watch.set_paused(True)
+            self.reporter.set_paused(True)
+        await versions.start()
+        if self.reporter is not None:
+            self.reporter.start()
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -190,7 +252,11 @@ class Services:
         if self._reloading is not None:
             self._reloading.cancel()
             await asyncio.gather(self._reloading, return_exceptions=True)
+        if self.reporter is not None:
+            await self.reporter.close()
         await self.versions.close()
         await self.supervisor.close()
         await self.detecting.close()
         await asyncio.to_thread(self.picks.close)
+        if self.loop is not None:
+            await self.loop.close()

@@ -57,7 +57,8 @@ def router(services: Services) -> APIRouter:
             curl -X PUT -d 'pause' http://localhost:8004/model_version
             curl -X PUT -d '1.3' http://localhost:8004/model_version
 
-        A version is loaded beside the serving one and takes over when it has proven itself; `GET /about` tells.
+        A version that is not on this box is downloaded from the Loop. It is loaded beside the serving one and takes over
+        when it has proven itself; `GET /api/v1/update` tells. What failed before is tried again.
         """
         await services.versions.set_mode(await read_text(request))
         return "OK"
@@ -113,12 +114,13 @@ def router(services: Services) -> APIRouter:
 
     @made.put("/socketio", tags=["debug"], openapi_extra=WORD, responses=CHANGE_ERRORS)
     async def socketio(request: Request) -> str:
-        """Whether the box changes its model by itself (`on`) or leaves everything as it is (`off`). For tests.
+        """Whether the box speaks with the Loop and changes its model by itself (`on`), or leaves everything as it is
+        (`off`). For tests.
 
         curl -X PUT -d 'off' http://localhost:8004/socketio
         """
         on = _on_or_off(await read_text(request))
-        services.versions.set_paused(not on)
+        services.set_repeating(on)
         return "on" if on else "off"
 
     if services.settings.use_backdoor_controls:

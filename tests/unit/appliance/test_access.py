@@ -76,6 +76,7 @@ PROTOCOL_EVENTS = [
     "set_outbox_mode",
     "soft_reload",
 ]
+OUR_EVENTS = ["get_update", "get_update_lock", "set_update_lock"]
 OUR_ROUTES = [
     ("GET", "/healthz"),
     ("GET", "/readyz"),
@@ -455,7 +456,7 @@ def test_a_host_is_read_or_is_none(text: str) -> None:
 
 def test_every_route_and_event_of_the_protocol_stands_in_the_table() -> None:
     assert DEVICE_TABLE.unlisted([*PROTOCOL_ROUTES, *OUR_ROUTES]) == []
-    assert set(DEVICE_TABLE.events) == set(PROTOCOL_EVENTS)
+    assert set(DEVICE_TABLE.events) == {*PROTOCOL_EVENTS, *OUR_EVENTS}
 
 
 OPEN_ROUTES = ["/healthz", "/readyz", "/docs", "/openapi.json", "/ws/socket.io/"]

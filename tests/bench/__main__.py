@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench import incidents, machine, rounds
+from tests.bench import autoupload, incidents, machine, relevance, rounds
 from tests.bench.contestants import BareLoops, appliance, bare_loop, plain_server, upstream_node
 from tests.bench.goals import Goal, table
 from tests.bench.load import Clients
 from tests.bench.photograph import write_photograph
 from tests.bench.processes import memory
 
-PARTS = ("rounds", "swap", "kill", "memory", "start")
+PARTS = ("rounds", "swap", "kill", "memory", "start", "relevance", "autoupload")
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,11 @@ class Effort:
     kills: int
     pictures: tuple[int, int]
     starts: int
+    decisions: int
 
 
-THOROUGH = Effort(rounds=7, seconds=10.0, swaps=6, kills=10, pictures=(1_000, 10_000), starts=5)
-QUICK = Effort(rounds=3, seconds=4.0, swaps=2, kills=3, pictures=(300, 1_500), starts=2)
+THOROUGH = Effort(rounds=7, seconds=10.0, swaps=6, kills=10, pictures=(1_000, 10_000), starts=5, decisions=2_000)
+QUICK = Effort(rounds=3, seconds=4.0, swaps=2, kills=3, pictures=(300, 1_500), starts=2, decisions=300)
 
 
 def main() -> int:
@@ -113,6 +114,10 @@ def measure_incident(part: str, effort: Effort, folder: Path, picture: Path, cli
     """One of the scenarios, on a server and a data folder of its own."""
     if part == "start":
         return incidents.start(picture, folder, effort.starts, incidents.seconds_to_first_detection)
+    if part == "relevance":
+        return relevance.measure(effort.decisions)
+    if part == "autoupload":
+        return autoupload.measure(clients, folder / part, effort.rounds, effort.seconds)
     data_folder = folder / part
     if part == "swap":
         data_folder.mkdir()

@@ -5,7 +5,8 @@ the machine with. It waits for lines on standard input,
 
     {"port": 8004, "seconds": 10}      or      {"port": 8004, "count": 625}
 
-and answers each with one JSON line when it is through, or when a line `stop` comes:
+(with `"autoupload": "all"` or another word for that header), and answers each with one JSON line when it is through, or when
+a line `stop` comes:
 
     {"requests": [[start, end, version], ...], "failures": [[start, end, reason], ...], "cpu_seconds": 0.03}
 
@@ -28,8 +29,8 @@ TIME_OUT = 60.0
 AFTER_FAILURE = 0.05
 
 
-def build_request(picture: bytes, port: int) -> bytes:
-    """The bytes of POST /detect with `picture` as multipart form."""
+def build_request(picture: bytes, port: int, autoupload: str | None = None) -> bytes:
+    """The bytes of POST /detect with `picture` as multipart form, and the header `autoupload` where one is given."""
     head = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="photograph.jpg"\r\n'
         "Content-Type: image/jpeg\r\n\r\n"
@@ -40,6 +41,7 @@ def build_request(picture: bytes, port: int) -> bytes:
         f"Host: 127.0.0.1:{port}",
         f"Content-Type: multipart/form-data; boundary={BOUNDARY}",
         f"Content-Length: {len(body)}",
+        *([] if autoupload is None else [f"autoupload: {autoupload}"]),
         "\r\n",
     )
     return "\r\n".join(lines).encode() + body
@@ -89,7 +91,7 @@ def told_to_stop() -> bool:
 def run(picture: bytes, task: dict[str, Any]) -> dict[str, Any]:
     """Send and wait until the task is fulfilled."""
     port = task["port"]
-    request = build_request(picture, port)
+    request = build_request(picture, port, task.get("autoupload"))
     requests: list[tuple[float, float, str]] = []
     failures: list[tuple[float, float, str]] = []
     connection: socket.socket | None = None

@@ -36,10 +36,22 @@ class Clients:
             client.hear()
 
     def load(
-        self, count: int, port: int, pid: int, *, seconds: float | None = None, pictures: int | None = None
+        self,
+        count: int,
+        port: int,
+        pid: int,
+        *,
+        seconds: float | None = None,
+        pictures: int | None = None,
+        autoupload: str | None = None,
     ) -> Sample:
-        """Let `count` clients load the server `pid` on `port` for `seconds`, or for `pictures` requests in all."""
+        """Let `count` clients load the server `pid` on `port` for `seconds`, or for `pictures` requests in all.
+
+        `autoupload` is the header of that name, left out where it is None.
+        """
         task: dict[str, Any] = {"port": port}
+        if autoupload is not None:
+            task["autoupload"] = autoupload
         if seconds is not None:
             task["seconds"] = seconds
         if pictures is not None:

@@ -15,6 +15,7 @@ import click
 from appliance.cli.bench import bench
 from appliance.cli.detect import detect
 from appliance.cli.keys import keys
+from appliance.cli.loop import loop
 from appliance.cli.models import models
 from appliance.cli.place import Surroundings
 from appliance.cli.serve import serve
@@ -39,6 +40,7 @@ def cli() -> None:
 
     \b
     appliance serve                        run the appliance, on port 8004
+    appliance loop                         run a Learning Loop of your own, on port 8014
     appliance detect photo.jpg             what is in a picture
     appliance detect *.jpg --draw found    ... with the boxes drawn, into the folder found
     appliance models list                  the models on this box
@@ -48,7 +50,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, detect, models, bench, settings, keys, version):
+for command in (serve, loop, detect, models, bench, settings, keys, version):
     cli.add_command(command)
 
 

@@ -106,6 +106,10 @@ def _ours(error: SQLAlchemyError) -> DetectorApplianceError:
 def _engine(url: str) -> Engine:
     try:
         parsed = sqlalchemy.make_url(url)
+        if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+            raise SettingsInvalid(
+                f"A loop's database is SQLite or PostgreSQL (postgresql+pg8000://…), not {parsed.drivername}"
+            )
         engine = sqlalchemy.create_engine(
             parsed,
             pool_size=READERS + 1,
@@ -117,10 +121,6 @@ def _engine(url: str) -> Engine:
         raise SettingsInvalid(f"The database URL cannot be used: {error}") from error
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
-    elif engine.dialect.name != "postgresql":
-        raise SettingsInvalid(
-            f"A loop's database is SQLite or PostgreSQL (postgresql+pg8000://…), not {parsed.drivername}"
-        )
     return engine
 
 

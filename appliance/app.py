@@ -20,6 +20,7 @@ from appliance.api import detect, errors, health, node, upload
 from appliance.api.bodies import MIB, Budget, WholeBodies
 from appliance.api.v1 import box, updates
 from appliance.api.v1 import models as models_api
+from appliance.api.v1 import outbox as outbox_api
 from appliance.api_keys import FILE_NAME as API_KEYS_FILE
 from appliance.api_keys import ApiKeys
 from appliance.budgets import PickBudgets
@@ -31,6 +32,7 @@ from appliance.inference.supervisor import InferenceLimits, Supervisor
 from appliance.metrics import Metrics
 from appliance.outbox.queue import Outbox
 from appliance.outbox.room import OutboxBounds
+from appliance.outbox.uploader import Uploader
 from appliance.outbox.writer import AutomaticPicks
 from appliance.readings import readings
 from appliance.relevance import RelevanceFilter
@@ -112,6 +114,7 @@ def build(settings: Settings, reread: Callable[[], Settings] | None = None) -> S
         apply=apply,
     )
     if project is not None:
+        services.uploader = Uploader(outbox, project, max_mbit=settings.upload_max_mbit)
         services.reporter = Reporter(project, services.detector_status, settings.sync_cycles * CYCLE_SECONDS)
     services.metrics.read_from(lambda: readings(services))
     return services
@@ -212,7 +215,7 @@ def rest(services: Services) -> FastAPI:
         description="Looks at pictures and says what is in them. Speaks the API of a Learning Loop detector node.",
         lifespan=lifespan,
     )
-    for made in (detect, upload, node, health, models_api, updates, box):
+    for made in (detect, upload, node, health, models_api, outbox_api, updates, box):
         app.include_router(made.router(services))
     errors.install(app)
     return app

@@ -43,7 +43,18 @@ def readings(services: Services) -> Iterable[Reading]:
     waiting = services.outbox.stats()
     yield "detector_outbox_items", "Pictures that wait for the Loop", waiting.total.items, _NONE
     yield "detector_outbox_bytes", "Their size", waiting.total.bytes, _NONE
-    yield "detector_outbox_refused_total", "Pictures that found no room", services.outbox.tallies()["refused"], _NONE
+    yield "detector_outbox_rejected_items", "Pictures that the Loop did not want", waiting.rejected.items, _NONE
+    tallies = services.outbox.tallies()
+    yield "detector_outbox_refused_total", "Uploads that found no room", tallies["refused"], _NONE
+    yield "detector_outbox_sent_total", "Pictures that the Loop took", tallies["sent"], _NONE
+    yield "detector_outbox_sent_bytes_total", "Their size", tallies["sent_bytes"], _NONE
+    for gone in ("rejected", "thinned", "vanished", "deleted"):
+        why = "Pictures that were not sent: not wanted by the Loop, thinned for want of room, deleted by hand or by request"
+        yield "detector_outbox_not_sent_total", why, tallies[gone], {"reason": gone}
+    if services.uploader is not None:
+        sending = services.uploader.status()
+        yield "detector_outbox_sending", "1 if pictures are being sent", float(sending.state == "sending"), _NONE
+        yield "detector_outbox_bytes_per_second", "How fast", sending.bytes_per_second, _NONE
     picks = services.pick_totals()
     yield "detector_picks_wanted_total", "Pictures picked for the Loop", picks.wanted, _NONE
     yield "detector_picks_kept_total", "Of these, kept in the outbox", picks.kept, _NONE

@@ -9,10 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from appliance.access import Access
 from appliance.api.bodies import MIB, Budget
@@ -23,6 +23,8 @@ from appliance.identity import UUIDS_FILE, node_uuid
 from appliance.inference.supervisor import Supervisor
 from appliance.metrics import Metrics
 from appliance.outbox.queue import Outbox
+from appliance.outbox.report import OutboxReport, report
+from appliance.outbox.uploader import Uploader
 from appliance.outbox.writer import AutomaticPicks
 from appliance.relevance import RelevanceFilter
 from appliance.reporting import Reporter
@@ -77,6 +79,7 @@ class Services:
     apply: Callable[[Services, Settings], None]
     loop: LoopClient | None = None
     reporter: Reporter | None = None
+    uploader: Uploader | None = None
     _reloading: asyncio.Task[None] | None = None
     _uuid: str = ""
     _started: float = field(default_factory=time.monotonic)
@@ -155,6 +158,8 @@ class Services:
         self.versions.set_paused(not on)
         if self.reporter is not None:
             self.reporter.set_paused(not on)
+        if self.uploader is not None:
+            self.uploader.set_paused(not on)
 
     def info(self) -> dict[str, Any]:
         """The event `info`: the model, or why there is none."""
@@ -184,13 +189,21 @@ class Services:
         """Whether pictures are sent to the Loop."""
         return self.outbox.mode
 
+    async def outbox_report(self) -> OutboxReport:
+        """How the outbox is."""
+        status = self.uploader.status() if self.uploader is not None else None
+        return await asyncio.to_thread(report, self.outbox, status, self.settings.loop_host, asdict(self.pick_totals()))
+
     async def set_outbox_mode(self, word: str) -> None:
-        """Raises `InvalidInput` for what is no mode."""
+        """With `stopped`, no byte leaves once this returns. Raises `InvalidInput` for what is no mode."""
         if word not in get_args(OutboxMode):
             raise InvalidInput(
                 f"{word[:60]!r} is no outbox mode; it should be one of {', '.join(get_args(OutboxMode))}"
             )
-        await asyncio.to_thread(self.outbox.set_mode, cast(OutboxMode, word))
+        if self.uploader is None:
+            await asyncio.to_thread(self.outbox.set_mode, word)
+        else:
+            await self.uploader.set_mode(word)
 
     def soft_reload(self) -> None:
         """Read the settings again and load the serving bundle beside itself; returns at once.
@@ -223,6 +236,8 @@ class Services:
         await versions.start()
         if self.reporter is not None:
             self.reporter.start()
+        if self.uploader is not None:
+            self.uploader.start(paused=settings.skip_repeat_on_start)
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -252,11 +267,14 @@ class Services:
         if self._reloading is not None:
             self._reloading.cancel()
             await asyncio.gather(self._reloading, return_exceptions=True)
+        if self.uploader is not None:
+            await self.uploader.close()
         if self.reporter is not None:
             await self.reporter.close()
         await self.versions.close()
         await self.supervisor.close()
         await self.detecting.close()
         await asyncio.to_thread(self.picks.close)
+        await asyncio.to_thread(self.outbox.close)
         if self.loop is not None:
             await self.loop.close()

@@ -32,6 +32,8 @@ Folder = Literal["priority", "normal", "rejected"]
 QUEUES: tuple[Queue, ...] = get_args(Queue)
 """In the order of sending."""
 
+REJECTED: Folder = "rejected"
+
 FOLDERS: tuple[Folder, ...] = get_args(Folder)
 
 SAVING = ".saving-"

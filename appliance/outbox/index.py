@@ -36,7 +36,7 @@ by the Loop; vanished (a person deleted files); deleted (through this program)."
 TALLIES: tuple[Tally, ...] = get_args(Tally)
 
 SUSPICIOUS_ATTEMPTS = 5
-"""A picture whose batch made the Loop fail so often may be the cause: from then on it is sent alone, after the others."""
+"""A picture whose batch made the Loop fail so often may be the cause: from then on it is sent alone. Known to the schema."""
 
 _COLUMNS = "folder, id, bytes, asked_for, tags, attempts, reason"
 _BUSY_SECONDS = 5.0
@@ -192,8 +192,7 @@ class Index:
     def suspects(self, limit: int) -> list[Entry]:
         """Waiting pictures that may make the Loop fail, those tried least often first."""
         return self._entries(
-            f"WHERE folder <> 'rejected' AND attempts >= {SUSPICIOUS_ATTEMPTS} ORDER BY attempts, id LIMIT :limit",
-            {"limit": limit},
+            f"WHERE attempts >= {SUSPICIOUS_ATTEMPTS} ORDER BY attempts, id LIMIT :limit", {"limit": limit}
         )
 
     def automatic(self) -> list[tuple[Folder, str, int]]:

@@ -25,6 +25,7 @@ def _pictures_and_tallies(db: Database) -> None:
             PRIMARY KEY (folder, id)
         ) WITHOUT ROWID"""
     )
+    db.execute("CREATE INDEX suspicious ON pictures (attempts, id) WHERE attempts >= 5")
     db.execute("CREATE TABLE tallies (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID")
     db.execute("CREATE TABLE origin (began TEXT NOT NULL)")
 

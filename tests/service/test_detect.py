@@ -264,7 +264,7 @@ def test_the_seed_model_picks_twenty_pictures_an_hour_and_counts_the_rest(make_b
 
     assert len(wait_for_pictures(box, 20)) == 20
     told = box.http.get("/api/v1/outbox").json()
-    assert told["items"] == 20
+    assert told["waiting"] == 20
     assert told["picks"]["dropped"]["seed_model_budget"] == 2
 
 

@@ -32,6 +32,8 @@ def described(make_box: MakeBox) -> Iterator[Box]:
 WITHOUT_INPUT = [
     "GET /about",
     "GET /api/v1/models",
+    "DELETE /api/v1/outbox/items",
+    "DELETE /api/v1/outbox/rejected",
     "GET /api/v1/outbox",
     "GET /api/v1/refusals",
     "GET /api/v1/settings",
@@ -41,11 +43,19 @@ WITHOUT_INPUT = [
     "GET /operation_mode",
     "GET /outbox_mode",
     "GET /readyz",
+    "POST /api/v1/outbox/retry",
     "POST /api/v1/reload",
 ]
 WITH_INPUT = [
     "DELETE /api/v1/models/{version}",
+    "DELETE /api/v1/outbox/items/{item_id}",
+    "GET /api/v1/outbox/items",
+    "GET /api/v1/outbox/items/{item_id}",
+    "GET /api/v1/outbox/items/{item_id}/picture",
+    "GET /api/v1/outbox/rejected",
     "POST /api/v1/models",
+    "POST /api/v1/outbox/items/{item_id}/prioritise",
+    "POST /api/v1/outbox/items/{item_id}/retry",
     "POST /detect",
     "POST /upload",
     "PUT /debug_logging",

@@ -96,7 +96,7 @@ def test_metrics_tell_of_the_outbox_and_of_who_was_turned_away(observed: Box) ->
     assert value(observed, "detector_picks_wanted_total") == 1
     assert value(observed, "detector_access_refused_total", reason="network") == 1
     told = observed.http.get("/api/v1/outbox").json()
-    assert (told["items"], told["normal"]["items"], told["priority"]["items"]) == (2, 2, 0)
+    assert (told["waiting"], told["normal"]["items"], told["priority"]["items"]) == (2, 2, 0)
     assert (told["picks"]["wanted"], told["picks"]["kept"]) == (1, 1)
     assert (told["mode"], told["loop"]) == ("continuous_upload", None)
 

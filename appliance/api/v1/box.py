@@ -1,4 +1,4 @@
-"""`/api/v1/…` of the box itself: settings in force, what waits, who was turned away, reload."""
+"""`/api/v1/…` of the box itself: settings in force, who was turned away, reload."""
 
 from __future__ import annotations
 
@@ -21,24 +21,6 @@ def router(services: Services) -> APIRouter:
         curl http://localhost:8004/api/v1/settings
         """
         return [asdict(row) for row in services.settings.in_force()]
-
-    @made.get("/outbox")
-    async def outbox() -> dict[str, Any]:
-        """What waits for the Loop, and what was wanted but not kept, by reason.
-
-        curl http://localhost:8004/api/v1/outbox
-        """
-        waiting, picks = services.outbox.stats(), services.pick_totals()
-        return {
-            "mode": services.outbox_mode(),
-            "loop": services.settings.loop_host,
-            "items": waiting.total.items,
-            "bytes": waiting.total.bytes,
-            "priority": asdict(waiting.priority),
-            "normal": asdict(waiting.normal),
-            "refused": services.outbox.tallies()["refused"],
-            "picks": asdict(picks),
-        }
 
     @made.get("/refusals")
     async def refusals() -> list[dict[str, Any]]:

@@ -1,0 +1,187 @@
+"""One batch on its way to the Loop: taken, sent, halved where one of its pictures is not wanted, and written down.
+
+Whatever happens, and wherever it is cancelled, each picture ends as sent, set aside, or free to be sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from appliance.outbox.batching import halves
+from appliance.outbox.courtesy import MOST_AT_ONCE, Concurrency, Rate, TokenBucket
+from appliance.outbox.queue import Outbox, StoredPicture
+from appliance.outbox.verdict import verdict
+from models.errors import DetectorApplianceError, LoopError, LoopUnreachable
+from models.loop.uploads import ImageUpload, Throttle
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ANSWER_WITHIN_S = 120.0
+SLOWEST_LINE = 10_000
+"""A request may take so long, and beside that as long as its bytes take at so many a second."""
+
+
+class Uploads(Protocol):
+    """What takes the pictures: a project of the Loop."""
+
+    async def upload_images(self, batch: Sequence[ImageUpload], *, throttle: Throttle | None = None) -> None:
+        """Returns when the Loop has them all. Raises `LoopError`."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many pictures the Loop took, and what then ended it, if something did."""
+
+    sent: int = 0
+    failure: LoopError | None = None
+
+
+class Delivery:
+    """Belongs to one event loop. `concurrency` and `rate` are told how requests go, `complain` what the disk refuses."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        loop: Uploads,
+        bucket: TokenBucket | None,
+        concurrency: Concurrency,
+        rate: Rate,
+        complain: Callable[[str], None],
+    ) -> None:
+        self._outbox = outbox
+        self._loop = loop
+        self._bucket = bucket
+        self._concurrency = concurrency
+        self._rate = rate
+        self._complain = complain
+        self._booking: set[asyncio.Task[Any]] = set()
+
+    async def take(self, max_items: int, *, suspect: bool) -> list[StoredPicture]:
+        """See `Outbox.take`."""
+        taking = self._book(asyncio.to_thread(self._outbox.take, max_items, suspect=suspect))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # The thread goes on, and nobody will send what it takes.
+            self._book(self._take_back(taking))
+            raise
+
+    async def deliver(self, batch: Sequence[StoredPicture]) -> Outcome:
+        """Send a batch."""
+        to_do: list[Sequence[StoredPicture]] = [batch]
+        sent = 0
+        try:
+            while to_do:
+                error = await self._request(to_do[-1])
+                part = to_do.pop()
+                if error is None:
+                    sent += len(part)
+                    await self._write_down(self._outbox.sent, _ids(part))
+                    continue
+                meaning = verdict(error)
+                if not meaning.unwanted:
+                    give_back = partial(self._outbox.give_back, _ids(part), str(error), guilty=meaning.guilty)
+                    await self._write_down(give_back)
+                    return Outcome(sent, error)
+                if len(part) > 1:
+                    to_do += reversed(halves(part))
+                else:
+                    log.warning("The Loop does not want the picture %s: %s", part[0].id, error)
+                    await self._write_down(self._outbox.reject, part[0].id, str(error), error.status)
+            return Outcome(sent)
+        finally:
+            if to_do:
+                left = [item_id for part in to_do for item_id in _ids(part)]
+                self._book(asyncio.to_thread(self._outbox.release, left))
+
+    async def settle(self) -> None:
+        """Return when everything is written down."""
+        while self._booking:
+            await asyncio.wait(list(self._booking))
+
+    async def _request(self, batch: Sequence[StoredPicture]) -> LoopError | None:
+        """What was wrong, if anything was."""
+        size = sum(len(each.picture) + len(each.document) for each in batch)
+        patience, began = self._patience(size), _now()
+        try:
+            await within(
+                patience,
+                self._loop.upload_images(
+                    [ImageUpload(each.id, each.picture, each.document) for each in batch],
+                    throttle=None if self._bucket is None else self._throttle,
+                ),
+            )
+        except LoopError as error:
+            if not verdict(error).unwanted:
+                self._concurrency.failed(began, _now())
+            return error
+        except asyncio.TimeoutError:
+            self._concurrency.failed(began, _now())
+            return LoopUnreachable(f"The Loop did not take {len(batch)} pictures within {patience:.0f} s.")
+        self._rate.add(began, _now(), size)
+        self._concurrency.succeeded(began, _now(), size)
+        return None
+
+    def _patience(self, size: int) -> float:
+        """Seconds in which a request of so many bytes must be answered."""
+        throttled = 0.0 if self._bucket is None else MOST_AT_ONCE * size / self._bucket.bytes_per_second
+        return ANSWER_WITHIN_S + size / SLOWEST_LINE + throttled
+
+    async def _throttle(self, size: int) -> None:
+        assert self._bucket is not None
+        await asyncio.sleep(self._bucket.take(size, _now()))
+
+    async def _write_down(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Do it, even if sending is stopped meanwhile. What the disk refuses is told; the next start tries again."""
+        try:
+            await asyncio.shield(self._book(asyncio.to_thread(work, *arguments)))
+        except DetectorApplianceError as error:
+            log.error("%s", error)
+            self._complain(str(error))
+
+    async def _take_back(self, taking: asyncio.Future[list[StoredPicture]]) -> None:
+        taken = await taking
+        await asyncio.to_thread(self._outbox.release, _ids(taken))
+
+    def _book(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._booking.add(task)
+        task.add_done_callback(self._booked)
+        return task
+
+    def _booked(self, task: asyncio.Task[Any]) -> None:
+        self._booking.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.debug("What became of pictures could not be noted: %s", error)
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`. Raises asyncio.TimeoutError when the time is over; the work has then been cancelled.
+
+    `asyncio.wait_for` takes a cancellation that comes together with the result for none (before Python 3.12): sending
+    would go on when it should stop.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task], timeout=max(0.0, seconds))
+        if not task.done():
+            raise asyncio.TimeoutError
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _ids(pictures: Iterable[StoredPicture]) -> list[str]:
+    return [picture.id for picture in pictures]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

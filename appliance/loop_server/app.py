@@ -16,9 +16,10 @@ from fastapi_offline import FastAPIOffline
 from appliance.access import Access, AccessMiddleware, AccessPolicy, ASGIApp, Recognise, Refusals, WayIn, own_names
 from appliance.api.bodies import MIB, Budget
 from appliance.loop_server import errors
-from appliance.loop_server.blobs import Blobs, Folder
+from appliance.loop_server.blobs import Blobs
 from appliance.loop_server.db import Database
 from appliance.loop_server.logins import Logins
+from appliance.loop_server.remote_blobs import storage_at
 from appliance.loop_server.rights import LOOP_TABLE
 from appliance.loop_server.routes import deployment, detectors, images, login, models, projects, status, users
 from appliance.loop_server.services import LoopServices
@@ -60,7 +61,7 @@ def build(settings: LoopServerSettings, announce: Callable[[str], None] | None =
     return LoopServices(
         settings=settings,
         database=database,
-        blobs=Blobs(Folder(settings.data_folder / "blobs")),
+        blobs=Blobs(storage_at(settings.blobs, settings.data_folder / "incoming")),
         users=users_of_the_loop,
         logins=logins,
         access=Access(policy_of(settings, logins.recognise), Refusals(time.time)),

@@ -51,9 +51,6 @@ class Storage(Protocol):
     def open(self, name: str) -> BinaryIO:
         """Read it. FileNotFoundError if there is none."""
 
-    def path(self, name: str) -> Path | None:
-        """Where it lies as a file of this machine; None if it does not."""
-
     def holds(self, name: str) -> bool:
         """Whether it is there, and on the disk for good."""
 
@@ -103,9 +100,10 @@ class Blobs:
         with self.open(sha256) as file:
             return file.read()
 
-    def path(self, sha256: str) -> Path | None:
-        """Where one lies, if that is a file of this machine."""
-        return self._storage.path(_checked(sha256))
+    def holds(self, sha256: str) -> bool:
+        """Whether one is there."""
+        with _refusing("look for a file"):
+            return self._storage.holds(_checked(sha256))
 
     def delete(self, sha256: str) -> None:
         """Remove one, unless somebody is about to name it (`keeping`)."""
@@ -211,10 +209,6 @@ class Folder:
     def open(self, name: str) -> BinaryIO:
         """See `Storage`."""
         return self._path(name).open("rb")
-
-    def path(self, name: str) -> Path | None:
-        """See `Storage`."""
-        return self._path(name)
 
     def holds(self, name: str) -> bool:
         """See `Storage`."""

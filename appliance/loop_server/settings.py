@@ -42,3 +42,8 @@ class LoopServerSettings:
     def database(self) -> str:
         """URL of the database, as SQLAlchemy has them."""
         return self.database_url or f"sqlite:///{self.data_folder / 'loop.db'}"
+
+    @property
+    def blobs(self) -> str:
+        """URL of the storage of pictures and zips, as fsspec has them."""
+        return self.blobs_url or (self.data_folder.absolute() / "blobs").as_uri()

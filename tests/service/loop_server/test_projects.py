@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from appliance.loop_server.references import sweep
 from tests.service.loop_server.conftest import ELSEWHERE
 from tests.service.loop_server.pictures import box, jpeg, metadata, pair
 from tests.service.loop_server.test_images import COUNT, Shop
@@ -101,11 +102,10 @@ def test_deleting_a_project_deletes_its_pictures(loop: RunningLoop) -> None:
     shop = Shop(loop, "bolt")
     unique = next(COUNT)
     [image_id] = shop.upload(pair("image_1", jpeg(unique), metadata())).json()["image_ids"]
-    path = loop.services.blobs.path(shop.image(image_id)["sha256"])
-    assert path is not None
-    assert path.exists()
+    name = shop.image(image_id)["sha256"]
+    assert loop.services.blobs.holds(name)
     assert loop.http.delete(shop.path).status_code == 200
-    assert not path.exists()
+    assert not loop.services.blobs.holds(name)
     assert loop.http.delete(shop.path).status_code == 404
     assert loop.http.get(shop.path).status_code == 404
 
@@ -114,10 +114,11 @@ def test_deleting_a_project_with_keep_images_leaves_the_files(loop: RunningLoop)
     shop = Shop(loop)
     unique = next(COUNT)
     [image_id] = shop.upload(pair("image_1", jpeg(unique), metadata())).json()["image_ids"]
-    path = loop.services.blobs.path(shop.image(image_id)["sha256"])
-    assert path is not None
+    name = shop.image(image_id)["sha256"]
     assert loop.http.delete(shop.path, params={"keep_images": "true"}).status_code == 200
-    assert path.read_bytes() == jpeg(unique)
+    assert loop.services.blobs.read(name) == jpeg(unique)
+    assert loop.run(sweep(loop.services.database, loop.services.blobs)) == 0
+    assert loop.services.blobs.holds(name)
 
 
 def test_only_those_who_are_known_see_projects(loop: RunningLoop) -> None:

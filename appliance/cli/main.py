@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from appliance.cli.bench import bench
+from appliance.cli.demo import demo
 from appliance.cli.detect import detect
 from appliance.cli.keys import keys
 from appliance.cli.loop import loop
@@ -50,7 +51,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, loop, detect, models, bench, settings, keys, version):
+for command in (serve, demo, loop, detect, models, bench, settings, keys, version):
     cli.add_command(command)
 
 

@@ -36,15 +36,19 @@ def serve(place: Place, host: str | None, port: int | None, model: str | None) -
     settings = place.settings
     if model is not None and running_server(settings.data_folder) is None:
         settings = place.overriding(version_control_default=_to_serve(model, place)).load()
-    signal.signal(signal.SIGTERM, _stop)
+    stop_on_sigterm()
     try:
         run(settings, place.load)  # says so where another server has the folder
     except KeyboardInterrupt:
         click.echo("Stopped.", err=True)
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+def stop_on_sigterm() -> None:
     """Being told to stop is no failure: everything is closed and the exit status is 0, as after Ctrl-C."""
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 

@@ -134,3 +134,11 @@ def appliance_process(
         log=data_folder.parent / f"{data_folder.name}.log",
         environment=environment,
     )
+
+
+def loop_process(data_folder: Path, *, arguments: Sequence[str] = ()) -> ServerProcess:
+    """`appliance loop` on a free port of loopback with the data folder `data_folder`; not started yet."""
+    port = free_port()
+    data_folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "appliance", "loop", "--port", str(port), "--data-dir", str(data_folder)]
+    return ServerProcess([*command, *arguments], port=port, log=data_folder.parent / f"{data_folder.name}.log")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -128,7 +129,7 @@ class LoopSession:
             try:
                 if response.status_code == httpx.codes.UNAUTHORIZED:
                     await response.aclose()
-                    await self.log_in(again_after=logins)
+                    await self._log_in_once(client, logins)
                     response = await self._send(client, within, method, path, request)
                 yield response
             finally:
@@ -172,17 +173,19 @@ class LoopSession:
         assert isinstance(pieces, AsyncGenerator)
         return pieces
 
-    async def log_in(self, *, again_after: int | None = None) -> None:
-        """Have a session: at once if there is one already, unless all logins up to number `again_after` are void.
+    async def log_in(self, *, anew: bool = False) -> None:
+        """Have a session: at once if there is one already, unless it is to be made `anew`.
 
         Raises `LoginFailed`, `LoopBusy`, `LoopUnreachable`.
         """
         client = await self._open()
-        if again_after is None and not self._needs_login(client):
-            return
-        logins = self._logins if again_after is None else again_after
+        if anew or self._needs_login(client):
+            await self._log_in_once(client, self._logins)
+
+    async def _log_in_once(self, client: httpx.AsyncClient, logins: int) -> None:
+        """Log in, unless somebody else did since there had been `logins`; then what became of that counts."""
         async with self._logging_in:
-            if self._logins != logins or (again_after is None and not self._needs_login(client)):
+            if self._logins != logins:
                 if self._refusal is not None:
                     raise copy.copy(self._refusal[0])
                 return  # somebody else just did
@@ -337,6 +340,9 @@ def _reason(error: BaseException) -> str:
         if below is None:
             break
         if isinstance(below, OSError) and below.strerror:
+            # asyncio puts the address there, which the sentence names already
+            if below.errno and below.strerror.startswith("Connect call failed"):
+                return os.strerror(below.errno)
             return below.strerror
         below = below.__cause__ or below.__context__
     return str(error) or type(error).__name__

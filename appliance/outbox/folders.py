@@ -43,7 +43,10 @@ REMOVING = ".removing-"
 REASON = "reason.json"
 """In the folder of a rejected picture: why, when, and from which queue."""
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,99}")
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,99}$"
+"""What the name of a picture's folder looks like."""
+
+_ID = re.compile(ID_PATTERN[1:-1])
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[_T](\d{2})[-:](\d{2})[-:](\d{2})(\.\d{1,6})?.*", re.ASCII)
 _LONGEST_METADATA = 64 << 20
 """Bytes; what is longer is not read."""

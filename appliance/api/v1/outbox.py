@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -19,6 +19,8 @@ from models.image_headers import read_header
 from models.wire.image_metadata import ImageMetadata
 
 MOST_ITEMS = 1000
+
+ItemId = Annotated[str, Path(pattern=folders.ID_PATTERN, description="as lists give it")]
 
 NOT_HERE: dict[int | str, dict[str, Any]] = {404: {"description": "No such picture here, or no more"}}
 
@@ -85,7 +87,7 @@ def router(services: Services) -> APIRouter:
         return Done(count=await asyncio.to_thread(outbox.clear, QUEUES))
 
     @made.get("/items/{item_id}", responses=NOT_HERE)
-    async def show(item_id: str) -> WholeItem:
+    async def show(item_id: ItemId) -> WholeItem:
         """One picture, waiting or rejected, with what was found in it and why it is here.
 
         curl http://localhost:8004/api/v1/outbox/items/2024-01-31_12-34-56.789000
@@ -98,7 +100,7 @@ def router(services: Services) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {"image/*": {}}, "description": "The picture as it came"}, **NOT_HERE},
     )
-    async def picture(item_id: str) -> Response:
+    async def picture(item_id: ItemId) -> Response:
         """The picture, byte for byte as it came.
 
         curl -o photo.jpg http://localhost:8004/api/v1/outbox/items/2024-01-31_12-34-56.789000/picture
@@ -109,7 +111,7 @@ def router(services: Services) -> APIRouter:
         )
 
     @made.delete("/items/{item_id}", responses=NOT_HERE)
-    async def delete(item_id: str) -> Done:
+    async def delete(item_id: ItemId) -> Done:
         """Delete one picture, waiting or rejected. It is gone for good.
 
         curl -X DELETE http://localhost:8004/api/v1/outbox/items/2024-01-31_12-34-56.789000
@@ -119,7 +121,7 @@ def router(services: Services) -> APIRouter:
         return Done(count=1)
 
     @made.post("/items/{item_id}/prioritise", responses=NOT_HERE)
-    async def prioritise(item_id: str) -> Done:
+    async def prioritise(item_id: ItemId) -> Done:
         """Have a waiting picture sent before the others.
 
         curl -X POST http://localhost:8004/api/v1/outbox/items/2024-01-31_12-34-56.789000/prioritise
@@ -129,7 +131,7 @@ def router(services: Services) -> APIRouter:
         return Done(count=1)
 
     @made.post("/items/{item_id}/retry", responses=NOT_HERE)
-    async def retry_one(item_id: str) -> Done:
+    async def retry_one(item_id: ItemId) -> Done:
         """Have a rejected picture sent once more.
 
         curl -X POST http://localhost:8004/api/v1/outbox/items/2024-01-31_12-34-56.789000/retry
@@ -170,8 +172,7 @@ def router(services: Services) -> APIRouter:
 
 def not_here(item_id: str) -> HTTPException:
     """The answer to whoever asks for a picture that is not here."""
-    what = item_id if folders.is_id(item_id) else repr(item_id[:60])
-    return HTTPException(404, f"There is no picture {what} in the outbox; it may have been sent, or deleted")
+    return HTTPException(404, f"There is no picture {item_id} in the outbox; it may have been sent, or deleted")
 
 
 def media_type(picture: bytes) -> str:

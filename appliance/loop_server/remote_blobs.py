@@ -79,6 +79,7 @@ class Remote:
                 raise
         stored = self._system.info(path)["size"]
         if stored != size:
+            self._system.rm_file(path)
             raise OSError(f"{size} bytes were written, {stored} are there")
 
     def open(self, name: str) -> BinaryIO:

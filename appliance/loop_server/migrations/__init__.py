@@ -6,12 +6,24 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection
+
+from models.errors import SettingsInvalid
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring the schema to `revision` within the transaction of `connection`."""
-    command.upgrade(config(connection), revision)
+    """Bring the schema to `revision` within the transaction of `connection`.
+
+    Raises `SettingsInvalid` for a schema that is newer than this program.
+    """
+    try:
+        command.upgrade(config(connection), revision)
+    except CommandError as error:
+        raise SettingsInvalid(
+            f"The loop's database cannot be brought up to date: {error}. If a newer version of this program has used it, "
+            "run that one."
+        ) from error
 
 
 def config(connection: Connection) -> Config:

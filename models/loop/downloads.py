@@ -98,6 +98,8 @@ class Downloader:
         block = bytearray()
         waited, came = 0.0, 0  # with the network; waiting for the disk does not count
         unsynced, synced_at = 0, self.now()
+        if progress is not None:
+            progress(receiver.received, receiver.size)
         try:
             while True:
                 before = self.now()

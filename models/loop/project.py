@@ -28,6 +28,9 @@ from models.wire.project_data import ImageData, ImagesData, ProjectData
 AT_ONCE = 100
 """Images that one call may name; learning-loop-node asks for no more."""
 
+LONGEST_NAME = 200
+"""Characters of an id or a name in a path; ids come from the Loop and may be anything."""
+
 MOST_DATA_BYTES = 64 * 1024 * 1024
 MOST_IMAGE_BYTES = 64 * 1024 * 1024
 
@@ -243,6 +246,6 @@ def _portions(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def _segment(text: str) -> str:
     """Text as one step of a URL's path. Raises `NotInLoop` for what a path cannot name."""
-    if text in ("", ".", ".."):
-        raise NotInLoop(f"a Learning Loop has nothing that is named {text!r}")
+    if text in ("", ".", "..") or len(text) > LONGEST_NAME or not text.isprintable():
+        raise NotInLoop(f"a Learning Loop has nothing that is named {text[:40]!r}")
     return quote(text, safe="")

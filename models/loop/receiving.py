@@ -147,9 +147,11 @@ class Receiver:
         """Keep what has come for another time. Nothing to do after `finish`."""
         if self._file is None:
             return
-        with contextlib.suppress(OSError):  # then less of it will be trusted
-            self._sync()
-        self._close()
+        try:
+            with contextlib.suppress(OSError):  # then less of it will be trusted
+                self._sync()
+        finally:
+            self._close()
 
     def discard(self) -> None:
         """Remove the file and its note."""

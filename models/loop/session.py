@@ -11,8 +11,8 @@ import asyncio
 import copy
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ class LoopSession:
 
         httpx's errors in the block become ours.
         """
-        with _foreign_errors(self.url):
+        with self._foreign_errors():
             client = await self._open()
             if login:
                 await self.log_in()
@@ -231,7 +231,7 @@ class LoopSession:
         client.cookies.clear()
         wish = f"the login of {self._credentials['username'] or 'nobody (LOOP_USERNAME is not set)'}"
         request = client.build_request("POST", "/api/login", data=self._credentials)
-        with _foreign_errors(self.url):
+        with self._foreign_errors():
             try:
                 with anyio.fail_after(ANSWER_WITHIN_S):
                     response = await client.send(request, stream=True)
@@ -247,22 +247,41 @@ class LoopSession:
         if refusal is not None:
             raise refusal
 
+    @contextmanager
+    def _foreign_errors(self) -> Iterator[None]:
+        """A block whose httpx errors leave it as `LoopUnreachable`."""
+        try:
+            yield
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise ours(error, self.url) from error
+        except RuntimeError as error:
+            if self._closed:  # that is what a closed client of httpx raises
+                raise self._is_closed() from error
+            raise
+
+    def _is_closed(self) -> LoopUnreachable:
+        return LoopUnreachable(f"the connection to the Learning Loop at {self.url} is closed")
+
     async def _open(self) -> httpx.AsyncClient:
         if self._closed:
-            raise LoopUnreachable(f"the connection to the Learning Loop at {self.url} is closed")
+            raise self._is_closed()
         if self._client is None:
             async with self._opening:
                 if self._client is None:
-                    self._client = await self._make_client()
+                    client = await self._make_client()
+                    if self._closed:
+                        await client.aclose()
+                        raise self._is_closed()
+                    self._client = client
         return self._client
 
     async def _make_client(self) -> httpx.AsyncClient:
-        # Loading certificates takes tens of milliseconds; where there is no TLS none are needed.
-        if self._transport is None and self.address.scheme == "https":
+        through_proxy = self._transport is None and not self.address.is_nearby
+        if self._transport is None and (self.address.scheme == "https" or through_proxy):
             verify = await asyncio.to_thread(self.tls)
         else:
+            # Loading certificates takes tens of milliseconds; where there is no TLS none are needed.
             verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        through_proxy = self._transport is None and not self.address.is_nearby
         try:
             return httpx.AsyncClient(
                 base_url=self.url,
@@ -300,20 +319,6 @@ class LoopSession:
 
 class _Broken(LoopUnreachable):
     """The connection broke before the answer; it may have been closed as idle while we sent."""
-
-
-class _foreign_errors:  # noqa: N801 # reads like a statement
-    """A block whose httpx errors leave it as `LoopUnreachable`."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)):
-            raise ours(error, self._url) from error
 
 
 def ours(error: Exception, url: str) -> LoopUnreachable:

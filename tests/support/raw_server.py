@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -65,7 +66,9 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def raw_server(reply: Reply, *, read_body: bool = True) -> AsyncIterator[RawServer]:
+async def raw_server(
+    reply: Reply, *, read_body: bool = True, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[RawServer]:
     """Serve until the block ends; `reply` writes the answer to each request. All connections are closed at the end."""
     server = RawServer()
     tasks: set[asyncio.Task[None]] = set()
@@ -99,7 +102,7 @@ async def raw_server(reply: Reply, *, read_body: bool = True) -> AsyncIterator[R
             tasks.discard(task)
             writer.close()
 
-    listener = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20)
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20, ssl=tls)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server

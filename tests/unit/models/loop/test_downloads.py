@@ -330,3 +330,62 @@ async def test_a_full_disk_is_told_and_nothing_stays_in_its_way(tmp_path: Path) 
             await fetch(server, tmp_path / "model", files=FullAtTheEnd())
         assert names(tmp_path) == []
         assert (await fetch(server, tmp_path / "model")).sha256 == SHA256
+
+
+@on_loopback
+async def test_a_download_that_only_drips_is_given_up_and_a_slow_one_is_not(tmp_path: Path) -> None:
+    seconds = 0.0
+
+    def clock() -> float:
+        nonlocal seconds
+        seconds += 10.0
+        return seconds
+
+    async def drip(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        whole = response("200 OK", ZIP[:200_000], etag='"one"')
+        for start in range(0, len(whole), size):
+            writer.write(whole[start : start + size])
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async def fetch_slowly(to: Path) -> Download:
+        client = LoopClient(server.host, now=clock)
+        try:
+            return await client.project("o", "p").download_model("1", "litert", to, max_bytes=1_000_000)
+        finally:
+            await client.close()
+
+    async with raw_server(drip) as server:
+        size = 500
+        with pytest.raises(LoopUnreachable, match="sends less than 16 KiB in 120 s"):
+            await fetch_slowly(tmp_path / "model")
+        assert 500 <= (tmp_path / "model").stat().st_size < 20_000
+        size = 10_000
+        assert (await fetch_slowly(tmp_path / "model")).size == 200_000
+
+
+@on_loopback
+async def test_a_download_on_a_slow_line_is_synced_every_now_and_then(tmp_path: Path) -> None:
+    seconds = 0.0
+
+    def clock() -> float:
+        nonlocal seconds
+        seconds += 4.0
+        return seconds
+
+    notes: set[str] = set()
+
+    async def slow(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        whole = response("200 OK", ZIP[:100_000], etag='"one"')
+        for start in range(0, len(whole), 20_000):
+            writer.write(whole[start : start + 20_000])
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            notes.update(path.read_text() for path in tmp_path.glob("*.part-of"))
+        reset(writer)
+
+    async with raw_server(slow) as server:
+        client = LoopClient(server.host, now=clock)
+        await client.project("o", "p").download_model("1", "litert", tmp_path / "model", max_bytes=1_000_000)
+        await client.close()
+    assert len(notes) >= 3, "a power cut would have cost everything"

@@ -10,21 +10,35 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from importlib import metadata
 
+import socketio
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from appliance.access import Access, AccessMiddleware, AccessPolicy, ASGIApp, Recognise, Refusals, WayIn, own_names
-from appliance.api.bodies import MIB, Budget
-from appliance.loop_server import errors
+from appliance.api.bodies import MIB, Budget, WholeBodies
+from appliance.loop_server import errors, events
 from appliance.loop_server.blobs import Blobs
 from appliance.loop_server.db import Database
 from appliance.loop_server.logins import Logins
+from appliance.loop_server.nodes import Nodes
 from appliance.loop_server.remote_blobs import storage_at
 from appliance.loop_server.rights import LOOP_TABLE
-from appliance.loop_server.routes import deployment, detectors, images, login, models, projects, status, users
+from appliance.loop_server.routes import (
+    deployment,
+    detectors,
+    images,
+    login,
+    models,
+    nodes,
+    projects,
+    status,
+    trainings,
+    users,
+)
 from appliance.loop_server.services import LoopServices
 from appliance.loop_server.settings import LoopServerSettings
 from appliance.loop_server.throttle import Throttle
+from appliance.loop_server.trainings import Trainings
 from appliance.loop_server.users import Users
 from models.images import ImageLimits
 
@@ -43,6 +57,8 @@ ROUTERS: tuple[Callable[[LoopServices], APIRouter], ...] = (
     models.router,
     deployment.router,
     detectors.router,
+    trainings.router,
+    nodes.router,
     models.upload_router,  # last: it takes any word as the name of a format
 )
 """In the order in which they are asked."""
@@ -58,6 +74,8 @@ def build(settings: LoopServerSettings, announce: Callable[[str], None] | None =
     database = Database(settings.database)
     users_of_the_loop = Users(database, _now)
     logins = Logins(users_of_the_loop, time.time)
+    sockets = events.sockets()
+    connected = Nodes(database, events.NodeWire(sockets), _now)
     return LoopServices(
         settings=settings,
         database=database,
@@ -69,6 +87,9 @@ def build(settings: LoopServerSettings, announce: Callable[[str], None] | None =
         open_megabytes=Throttle(settings.open_mb_per_minute, time.monotonic),
         budget=Budget(BODIES_IN_MEMORY),
         image_limits=ImageLimits(settings.max_image_mb * MIB, settings.max_image_megapixels * 1_000_000),
+        nodes=connected,
+        trainings=Trainings(database, connected, _now),
+        sockets=sockets,
         now=_now,
         announce=announce or _on_stdout,
     )
@@ -122,8 +143,11 @@ def rest(services: LoopServices) -> FastAPI:
 
 
 def guarded(app: FastAPI, services: LoopServices) -> ASGIApp:
-    """The routes with access checked in front of them."""
-    return AccessMiddleware(app, services.access, services.logins.prepare)
+    """The routes with Socket.IO beside them, and access checked in front of everything."""
+    events.register(services.sockets, services)
+    with_sockets = socketio.ASGIApp(services.sockets, other_asgi_app=app, socketio_path=events.PATH)
+    bounded = WholeBodies(with_sockets, f"/{events.PATH}", events.MAX_MESSAGE, services.budget)
+    return AccessMiddleware(bounded, services.access, services.logins.prepare)
 
 
 def create_loop(settings: LoopServerSettings) -> ASGIApp:

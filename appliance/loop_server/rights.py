@@ -25,6 +25,15 @@ LOOP_TABLE = AccessTable(
         f"GET {PROJECT}/deployment/target": Right.NODE,
         f"POST {PROJECT}/detectors": Right.NODE,
         f"* {PROJECT}/*": Right.CHANGE_OR_SEE,
+        "* /api/nodes/*": Right.CHANGE_OR_SEE,
+        "* /ws/*": Right.OPEN,  # the transport alone: connecting and each event are checked by their names
     },
-    events={},
+    events={
+        "connect": Right.NODE,
+        "update_detector": Right.NODE,
+        "update_trainer": Right.CHANGE_OR_SEE,
+        "update_training": Right.CHANGE_OR_SEE,
+        "update_annotation_node": Right.CHANGE_OR_SEE,
+        "update_segmentation_annotation": Right.CHANGE_OR_SEE,
+    },
 )

@@ -8,14 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import socketio
+
 from appliance.access import Access
 from appliance.api.bodies import Budget
 from appliance.loop_server.blobs import Blobs
 from appliance.loop_server.db import Database
 from appliance.loop_server.logins import Logins, secret_in
+from appliance.loop_server.nodes import Nodes
 from appliance.loop_server.references import sweep
 from appliance.loop_server.settings import LoopServerSettings
 from appliance.loop_server.throttle import Throttle
+from appliance.loop_server.trainings import Trainings
 from appliance.loop_server.users import FIRST, Users
 from models.files import FILE_SYSTEM
 from models.images import ImageLimits
@@ -44,6 +48,9 @@ class LoopServices:
     open_megabytes: Throttle
     budget: Budget
     image_limits: ImageLimits
+    nodes: Nodes
+    trainings: Trainings
+    sockets: socketio.AsyncServer
     now: Callable[[], datetime]
     announce: Callable[[str], None]
     ready: bool = field(default=False, init=False)
@@ -61,9 +68,11 @@ class LoopServices:
         swept = await sweep(self.database, self.blobs)
         if swept:
             log.info("removed %d files that nothing refers to", swept)
+        await self.nodes.start()
         self.ready = True
 
     async def close(self) -> None:
         """End what was begun."""
         self.ready = False
+        await self.sockets.shutdown()
         await self.database.close()

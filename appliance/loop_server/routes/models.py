@@ -14,6 +14,7 @@ from appliance.api.forms import described
 from appliance.loop_server import model_records as records
 from appliance.loop_server.downloads import download
 from appliance.loop_server.library import ModelLibrary
+from appliance.loop_server.open_doors import carried, enter
 from appliance.loop_server.receiving import incoming_folder, receive_files
 from appliance.loop_server.rights import PROJECT
 from appliance.loop_server.services import LoopServices
@@ -76,11 +77,14 @@ def router(services: LoopServices) -> APIRouter:
 
         curl -OJ http://localhost:8014/api/shop/projects/parts/models/MODEL_ID/litert/file
         """
+        enter(services, request)
         found = await database.read(
             lambda db: records.zip_of(db, records.project_key(db, organization, project), model_id, format)
         )
         headers = {"content-disposition": f'attachment; filename="{file_name(found, project)}"'}
-        return await download(request, services.blobs, found.sha256, found.size, headers, "application/zip")
+        answer = await download(request, services.blobs, found.sha256, found.size, headers, "application/zip")
+        carried(services, request, int(answer.headers["content-length"]))
+        return answer
 
     @routes.put("/models/{model_id}/{format}/file", openapi_extra=FORM, responses=UPLOADED)
     async def add_format(request: Request, organization: str, project: str, model_id: str, format: str) -> LoopModel:

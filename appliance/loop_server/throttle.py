@@ -24,7 +24,7 @@ class Throttle:
     def wait(self, address: str) -> float:
         """Seconds until something may pass from this address; 0 if it may now."""
         left = self._current(address)
-        return 0.0 if left > 0 else (1.0 - left) / self._rate
+        return max(0.0, (min(1.0, self._capacity) - left) / self._rate)
 
     def take(self, address: str, amount: float = 1.0) -> None:
         """Note that so much has passed; it may overdraw the bucket, which then takes longer to fill."""

@@ -6,7 +6,7 @@ unset PYTHONPATH PYTHONHOME CDPATH
 
 OLDEST=10
 NEWEST=13
-DEBIAN_PACKAGES="curl opencv-doc" # all that `test --system` installs: a client, and more photographs to look at
+DEBIAN_PACKAGES="curl opencv-doc postgresql" # all that `test --system` installs: a client, photographs, a database for fleets
 READY_WITHIN_S=120
 
 usage() {
@@ -14,15 +14,16 @@ usage() {
 Usage: ./install.sh COMMAND [OPTION]
 
 Commands
-  demo              install into .venv (once) and run the appliance on this machine, with the model that comes along
-    --check         start it, look at one picture, stop it again; exit status 0 if that worked
+  demo              install into .venv (once) and run the appliance on this machine, with the model that comes along,
+                    beside a Learning Loop of its own that it follows and sends pictures to
+    --check         start both, look at one picture, find it in the Loop, stop; exit status 0 if that worked
   test              install into .venv with everything that the tests need, and run all checks and tests
     --quick         without the slow tests and the other Pythons of this machine (at most 10 minutes)
     --system        allow apt-get to install Debian packages; without it nothing outside this folder is changed
 
 Environment
-  NODE_PORT, PORT   port of the demo (8004)
-  DATA_FOLDER       where the demo keeps models and pictures (the user's data folder)
+  NODE_PORT, PORT   port of the demo (8004); its Loop has the one that is ten higher
+  DATA_FOLDER       below it, in demo/, are the demo's models and pictures (the user's data folder)
   PYTHON            the Python to make .venv with (the first that fits: python3, python3.13 ... python3.10)
 
 Examples
@@ -229,6 +230,23 @@ sys.exit(1)
 END
 }
 
+# Uploads the picture $3 to the appliance on port $1, and waits until the Loop on port $2 has it.
+arrives_in_the_loop() {
+    .venv/bin/python - "$@" <<'END'
+import sys, time
+import httpx
+box, loop = (f"http://127.0.0.1:{port}" for port in sys.argv[1:3])
+with open(sys.argv[3], "rb") as picture:
+    httpx.post(f"{box}/upload", files={"files": picture}, timeout=60).raise_for_status()
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    if httpx.get(f"{loop}/api/demo/projects/everyday-objects/data", timeout=60).json()["image_ids"]:
+        sys.exit(0)
+    time.sleep(0.2)
+sys.exit("The outbox says: " + httpx.get(f"{box}/api/v1/outbox", timeout=60).text)
+END
+}
+
 # A photograph that some installed package brings along, or nothing.
 photograph() {
     for path in .venv/lib/python3.*/site-packages/skimage/data/astronaut.png \
@@ -264,41 +282,34 @@ demo() {
     case "$port" in *[!0-9]* | ??????*) misused "The port must be a number from 1 to 65535, not $port." ;; esac
     install .venv base
 
-    port_is_free "$port" || fail "The demo needs a port of its own. Another one: NODE_PORT=$((port + 1)) ./install.sh demo"
+    loop_port=$((port + 10))
+    for each in "$port" "$loop_port"; do
+        port_is_free "$each" ||
+            fail "The demo needs two ports of its own. Others: NODE_PORT=$((port + 1)) ./install.sh demo"
+    done
 
     trap 'clean_up; exit 0' INT TERM HUP
     trap clean_up EXIT
-    url="http://127.0.0.1:$port"
     scratch=$(mktemp -d)
     if [ -n "$check" ]; then DATA_FOLDER="$scratch/data"; export DATA_FOLDER; fi
-    .venv/bin/python -m appliance serve --host 127.0.0.1 --port "$port" &
-    server=$!
-    wait_until_ready "$url" "$READY_WITHIN_S" "$server" || fail "The appliance did not get ready; see above."
-
     picture=$(photograph)
+    .venv/bin/python -m appliance demo --port "$port" --loop-port "$loop_port" --picture "${picture:-photo.jpg}" &
+    server=$!
+
     if [ -n "$check" ]; then
+        wait_until_ready "http://127.0.0.1:$port" "$READY_WITHIN_S" "$server" ||
+            fail "The appliance did not get ready; see above."
         if [ -z "$picture" ]; then
             picture="$scratch/picture.png"
             .venv/bin/python -c 'import sys; from PIL import Image; Image.linear_gradient("L").save(sys.argv[1])' "$picture"
         fi
         say "Looking at $picture:"
-        .venv/bin/python -m appliance detect "$picture" || fail "The appliance could not look at $picture; see above."
+        .venv/bin/python -m appliance detect "$picture" --data-dir "$scratch/data/demo/box" ||
+            fail "The appliance could not look at $picture; see above."
+        arrives_in_the_loop "$port" "$loop_port" "$picture" || fail "The picture did not arrive in the Loop; see above."
         say "The demo works."
         return
     fi
-    cat <<END
-
-The detector appliance is running. Try, in another terminal:
-
-  a picture    curl -F 'file=@${picture:-photo.jpg}' $url/detect
-  or           .venv/bin/appliance detect ${picture:-photo.jpg} --draw found.jpg
-  a browser    $url (every route: $url/docs)
-  a robot      rosys.vision.DetectorHardware(port=$port)
-  more         .venv/bin/appliance --help
-
-Ctrl-C stops it.
-
-END
     status=0
     wait "$server" || status=$?
     server=""

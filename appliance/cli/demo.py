@@ -42,8 +42,9 @@ LOOP_SETTINGS = (
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=8004, show_default=True, help="Port of the box.")
 @click.option("--loop-port", type=click.IntRange(1, 65535), default=8014, show_default=True, help="Port of the Loop.")
+@click.option("--picture", default="photo.jpg", metavar="FILE", help="A photograph to name in what is printed.")
 @with_place
-def demo(place: Place, port: int, loop_port: int) -> None:
+def demo(place: Place, port: int, loop_port: int, picture: str) -> None:
     """Run a box and a Learning Loop of its own beside each other, on this machine alone.
 
     \b
@@ -82,25 +83,27 @@ def demo(place: Place, port: int, loop_port: int) -> None:
             serve = ["serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder / "box")]
             with child("box", serve, {**environ, **follows}) as box:
                 wait_until_ready(box, f"{box_url}/readyz")
-                click.echo(what_to_try(box_url, loop_url))
+                click.echo(what_to_try(box_url, loop_url, picture))
                 wait_until_one_ends(box, loop)
     except KeyboardInterrupt:
         click.echo("Stopped.", err=True)
 
 
-def what_to_try(box_url: str, loop_url: str) -> str:
+def what_to_try(box_url: str, loop_url: str, picture: str) -> str:
     """For whoever has just started it."""
     images = f"{loop_url}/api/{ORGANIZATION}/projects/{PROJECT}"
     return f"""
 The box and its Loop are running. Try, in another terminal:
 
-  a picture            curl -F 'file=@photo.jpg' {box_url}/detect
-  one to be kept       curl -F 'file=@photo.jpg' -H 'autoupload: all' {box_url}/detect
-  a browser            {box_url} (every route: {box_url}/docs)
+  a picture            curl -F 'file=@{picture}' {box_url}/detect
+  one to be kept       curl -F 'file=@{picture}' -H 'autoupload: all' {box_url}/detect
   what the Loop has    curl {images}/data
+  a browser            {box_url} (every route: {box_url}/docs, the Loop's: {loop_url}/docs)
+  a robot              rosys.vision.DetectorHardware(port={box_url.rpartition(":")[2]})
   which model          curl {box_url}/model_version
-  every Loop route     {loop_url}/docs
-  another version      curl -X PUT -d 0.0 {box_url}/model_version   (follow_loop follows the Loop again)
+  another one          curl -X PUT -d 0.0 {box_url}/model_version
+  as the Loop says     curl -X PUT -d follow_loop {box_url}/model_version
+  more                 appliance --help
 
 Ctrl-C stops both.
 """

@@ -169,7 +169,7 @@ def test_it_installs_once_and_again_when_what_is_needed_changes(machine: Machine
     port = str(free_port())
     for _ in range(2):
         done = machine.run("demo", NODE_PORT=port)
-        assert "The appliance did not get ready" in done.stderr  # it only pretends
+        assert "The appliance ended with exit status" in done.stderr  # it only pretends
     assert len(machine.installations) == 1
     (machine.checkout / "pyproject.toml").write_text("[project]\ndependencies = []\n")
     machine.run("demo", NODE_PORT=port)
@@ -224,6 +224,18 @@ def test_a_port_that_is_taken_is_told_with_the_way_out(machine: Machine) -> None
 @pytest.mark.parametrize("port", ["http", "123456", "-1"])
 def test_what_is_no_port_is_refused(machine: Machine, port: str) -> None:
     assert f"not {port}" in machine.run("demo", NODE_PORT=port).stderr
+
+
+def test_the_port_of_its_loop_has_to_be_free_too(machine: Machine) -> None:
+    machine.python("python3", "3.11")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = machine.run("demo", NODE_PORT=str(port - 10))
+    assert done.returncode == 1
+    assert f"Port {port} is taken by another program" in done.stderr
+    assert "appliance:" not in machine.log.read_text()
 
 
 def test_a_server_that_dies_is_noticed_at_once_and_nothing_is_left_behind(machine: Machine, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -42,16 +43,17 @@ def test_the_demo_goes_round_and_goes_on_where_it_was_after_a_restart(demo: tupl
     def images_in_the_loop() -> int:
         return len(httpx.get(data, trust_env=False).json()["image_ids"])
 
-    before = 0
-    for _start in range(2):
+    def arrived(count: int) -> bool:
+        return images_in_the_loop() == count
+
+    for images in (2, 4):
         process.start()
         process.wait_until("/readyz")
-        assert images_in_the_loop() == before
+        assert images_in_the_loop() == images - 2
         wait_for("the Loop's model", serves_the_loops_model)
         kept = {"autoupload": "all"}
         answer = httpx.post(f"{box}/detect", files={"file": CUP.jpeg}, headers=kept, timeout=60.0, trust_env=False)
         assert_sees(answer.json(), CUP)
         httpx.post(f"{box}/upload", files={"files": CUP.jpeg}, timeout=60.0, trust_env=False).raise_for_status()
-        before += 2
-        wait_for("the pictures", lambda: images_in_the_loop() == before)
+        wait_for("the pictures", partial(arrived, images))
         process.stop()

@@ -23,6 +23,9 @@ _COLOURS = {logging.DEBUG: "2", logging.WARNING: "33", logging.ERROR: "31", logg
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 """Control characters but tab and newline, as text: what a stranger sends must not steer a terminal."""
 
+_CHATTY = ("uvicorn.access", "httpx", "httpcore", "socketio", "engineio", "PIL", "asyncio", "multipart", "alembic")
+"""Libraries that say each of their steps at INFO."""
+
 
 def configure(level: str, format: Literal["text", "json"], stream: TextIO) -> None:
     """Send all logs of this process to `stream`. Called again, it replaces what it did before.
@@ -45,7 +48,7 @@ def configure(level: str, format: Literal["text", "json"], stream: TextIO) -> No
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.NOTSET)
-    for name in ("uvicorn.access", "httpx", "httpcore", "socketio", "engineio", "PIL", "asyncio", "multipart"):
+    for name in _CHATTY:
         logging.getLogger(name).setLevel(chatty)
 
 

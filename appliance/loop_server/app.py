@@ -16,7 +16,7 @@ from fastapi_offline import FastAPIOffline
 
 from appliance.access import Access, AccessMiddleware, AccessPolicy, ASGIApp, Recognise, Refusals, WayIn, own_names
 from appliance.api.bodies import MIB, Budget, WholeBodies
-from appliance.loop_server import errors, events
+from appliance.loop_server import errors, events, test_data
 from appliance.loop_server.blobs import Blobs
 from appliance.loop_server.db import Database
 from appliance.loop_server.logins import Logins
@@ -26,6 +26,7 @@ from appliance.loop_server.rights import LOOP_TABLE
 from appliance.loop_server.routes import (
     deployment,
     detectors,
+    generator,
     images,
     login,
     models,
@@ -59,6 +60,7 @@ ROUTERS: tuple[Callable[[LoopServices], APIRouter], ...] = (
     detectors.router,
     trainings.router,
     nodes.router,
+    generator.router,
     models.upload_router,  # last: it takes any word as the name of a format
 )
 """In the order in which they are asked."""
@@ -126,6 +128,8 @@ def rest(services: LoopServices) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             await services.start()
+            if services.settings.test_data:
+                await test_data.prepare(services)
             yield
         finally:
             await services.close()

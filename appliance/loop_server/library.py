@@ -138,6 +138,25 @@ class ModelLibrary:
         await self._database.read(lambda db: place(db, records.project_key(db, organization, project)))
         return await self._store(organization, project, format, files, folder, place, otherwise=None)
 
+    async def add_given(
+        self,
+        organization: str,
+        project: str,
+        model_id: str,
+        version: str,
+        training: int | None,
+        format: str,
+        files: Sequence[ReceivedFile],
+        folder: Path,
+    ) -> records.ModelRecord:
+        """A format of a model whose id and version are given; the model is made if it is not there. Raises as `add`."""
+
+        def place(connection: Connection, key: int) -> Place:
+            is_new = records.version_of(connection, key, model_id) is None
+            return Place(model_id, version, is_new, training)
+
+        return await self._store(organization, project, format, files, folder, place, otherwise={})
+
     async def remove(self, organization: str, project: str, model_id: str) -> None:
         """Take a model away. Raises `NotInLoop`; `LoopRefused` where detectors shall run it."""
 

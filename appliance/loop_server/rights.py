@@ -19,6 +19,7 @@ LOOP_TABLE = AccessTable(
         "* /api/users/*": Right.ADMINISTRATE,
         "GET /api/projects": Right.CHANGE_OR_SEE,
         "POST /api/{organization}/projects": Right.CHANGE_OR_SEE,
+        "POST /api/{organization}/projects/generator": Right.CHANGE_OR_SEE,
         f"POST {PROJECT}/images": Right.OPEN,  # within bounds, see `open_doors`
         f"GET {PROJECT}/models/{{id}}/{{format}}/file": Right.OPEN,
         f"GET {PROJECT}/models": Right.NODE,

@@ -51,8 +51,10 @@ class Arrivals:
     def save_all(self, pictures: Sequence[NewPicture]) -> list[str | DetectorApplianceError]:
         """See `Outbox.save_all`."""
         savings = [Saving(new) for new in pictures]
-        saving.save_all(savings, self._pictures, self)
-        self._offer(savings)
+        for start in range(0, len(savings), SAVED_AT_ONCE):
+            some = savings[start : start + SAVED_AT_ONCE]
+            saving.save_all(some, self._pictures, self)
+            self._offer(some)
         return [each.error or each.id for each in savings]
 
     def save_all_or_none(self, pictures: Sequence[NewPicture]) -> list[str]:

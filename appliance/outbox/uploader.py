@@ -192,7 +192,7 @@ class Uploader:
         pause = self._retry_at - self._now()
         if pause > 0:
             await self._wait(pause)
-            return
+            self._retry_at = 0.0  # the time is over, even if the clock's last digit does not say so yet
         self._arrived.clear()
         if await self._send_what_waits():
             return
@@ -203,6 +203,8 @@ class Uploader:
             await asyncio.sleep(GATHER_S * (0.5 + 0.5 * self._chance()))
         elif recounts:
             await asyncio.to_thread(self._outbox.recount)
+        else:
+            self._suspects_at = 0.0
 
     async def _wait(self, seconds: float) -> None:
         """Until the time is over, or a person wants it now."""

@@ -170,6 +170,7 @@ DEVICE_TABLE = AccessTable(
         "GET /outbox": Right.CHANGE_OR_SEE,
         "GET /system": Right.CHANGE_OR_SEE,
         "GET /settings": Right.CHANGE_OR_SEE,
+        "GET /pictures/*": Right.CHANGE_OR_SEE,
         "* /_nicegui/*": Right.CHANGE_OR_SEE,  # beside scripts it serves pictures that pages show
         "* /_nicegui_ws/*": Right.CHANGE_OR_SEE,
     },

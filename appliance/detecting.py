@@ -16,6 +16,7 @@ from appliance.budgets import OverBudget, PickBudgets
 from appliance.inference.supervisor import Picture, Supervisor
 from appliance.outbox.files import NewPicture
 from appliance.outbox.reasons import PICKED_BY_SYSTEM
+from appliance.recent import Recent
 from appliance.relevance import RelevanceFilter
 from models import images
 from models.bundle import Bundle, information
@@ -57,7 +58,7 @@ class Picks(Protocol):
 
 @dataclass(frozen=True)
 class Wish:
-    """What comes along with a picture. `max_wait` is in seconds."""
+    """What comes along with a picture. `max_wait` is in seconds. `show`: among the latest of the cameras."""
 
     camera_id: str | None = None
     tags: tuple[str, ...] = ()
@@ -65,6 +66,7 @@ class Wish:
     created: str | None = None
     autoupload: Autoupload = "filtered"
     max_wait: float = 10.0
+    show: bool = True
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Detecting:
         self.encoding = 0
         """Pictures that are wanted and being made into JPEGs, before they are offered."""
         self.counters = DetectingCounters()
+        self.recent = Recent()
 
     def model_information(self) -> ModelInformation | None:
         """The serving model, or None."""
@@ -128,6 +131,7 @@ class Detecting:
         if reasons or wish.autoupload == "all":
             not_kept = self._pick(picture, everything, reasons, seen.bundle, wish)
         self._count(metadata)
+        self.recent.note(seen, picture, wish.camera_id, metadata, show=wish.show)
         return Detected(metadata, tuple(reasons), seen.timings, not_kept)
 
     async def upload(self, pictures: list[Picture], metadata: ImageMetadata, *, priority: bool) -> None:

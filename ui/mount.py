@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from nicegui import app as pages
 from nicegui import ui
 
-from ui.pages import overview
+from ui.pages import live, models, outbox, overview
 from ui.ports import Box
+
+KEPT_BY_BROWSERS = "private, max-age=3600, immutable"
+"""A picture never changes under its address. Private: a proxy in between serves other people, too."""
 
 
 def run_with(app: FastAPI, box: Box) -> None:
     """Serve the pages from `/`."""
 
     @ui.page("/")
-    def overview_page() -> None:
-        overview.build(box)
+    async def overview_page() -> None:
+        await overview.build(box)
 
-    ui.run_with(app, title="Detector appliance", show_welcome_message=False)
+    @ui.page("/live")
+    async def live_page() -> None:
+        await live.build(box)
+
+    @ui.page("/models")
+    async def models_page() -> None:
+        await models.build(box)
+
+    @ui.page("/outbox")
+    async def outbox_page() -> None:
+        await outbox.build(box)
+
+    @pages.get("/pictures/seen/{kind}/{key}", include_in_schema=False)
+    async def seen(kind: str, key: str) -> Response:
+        return _picture(await box.seeing.jpeg(kind, key))
+
+    @pages.get("/pictures/outbox/{size}/{item_id}", include_in_schema=False)
+    async def waiting(size: str, item_id: str) -> Response:
+        return _picture(await box.outbox.jpeg(item_id, size == "small"))
+
+    ui.run_with(
+        app,
+        title="Detector appliance",
+        show_welcome_message=False,
+        dark=None,
+        tailwind=False,  # the theme is our own: a phone need not make one in its browser
+        binding_refresh_interval=None,  # nothing is polled
+        message_history_length=200,
+        reconnect_timeout=20.0,
+    )
+
+
+def _picture(jpeg: bytes | None) -> Response:
+    if jpeg is None:
+        return Response(status_code=404)
+    return Response(
+        jpeg, media_type="image/jpeg", headers={"Cache-Control": KEPT_BY_BROWSERS, "X-Content-Type-Options": "nosniff"}
+    )

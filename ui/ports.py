@@ -1,43 +1,323 @@
-"""What the pages need of the box."""
+"""What the pages need of the box: values to look at, feeds that push them, and what can be done.
+
+What can be done raises `models.errors.DetectorApplianceError`, whose message is a sentence for people.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from ui.kit.feed import Feed
+from ui.kit.marks import Mark
+
+Severity = Literal["good", "notice", "warning", "error"]
+
+
+# ---------------------------------------------------------------------- how the box is
 
 
 @dataclass(frozen=True)
-class Found:
-    """One thing in a picture: box as left, top, width, height in pixels, None for a statement about the whole picture."""
+class Trouble:
+    """Something that is not as it should be: why, and the way out; `path` is the page where that is done.
 
-    name: str
-    confidence: float
-    box: tuple[float, float, float, float] | None
+    `network` is what one would trust to end a refusal (CIDR), None where that is not the way out.
+    """
 
-
-@dataclass(frozen=True)
-class Sight:
-    """A picture that was looked at: a JPEG to show, the size in pixels that boxes refer to, and what is in it."""
-
-    jpeg: bytes
-    width: int
-    height: int
-    found: list[Found]
-    milliseconds: float
+    severity: Severity
+    reason: str
+    way_out: str = ""
+    path: str | None = None
+    network: str | None = None
 
 
 @dataclass(frozen=True)
 class Condition:
-    """How the box is, in one sentence, and what is wrong, if anything is."""
+    """How the box is in one sentence, and what is wrong, the worst first."""
 
     sentence: str
-    trouble: str | None
+    troubles: tuple[Trouble, ...] = ()
+
+    @property
+    def severity(self) -> Severity:
+        """That of the worst trouble."""
+        return self.troubles[0].severity if self.troubles else "good"
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the box does and how it fares, one value a second, the newest last; None where nothing is known.
+
+    `latency`: milliseconds of a picture by stage (wait, decode, inference, postprocess). `rate`: pictures a second.
+    `cpu` and `memory`: share of all, percent. `temperature`: degrees Celsius.
+    """
+
+    rate: tuple[float | None, ...] = ()
+    latency: tuple[tuple[str, tuple[float | None, ...]], ...] = ()
+    cpu: tuple[float | None, ...] = ()
+    memory: tuple[float | None, ...] = ()
+    temperature: tuple[float | None, ...] = ()
+    pictures: int = 0
+    restarts: int = 0
+    waiting: int = 0
+
+
+# ---------------------------------------------------------------------- what it sees
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A picture that was looked at: where its JPEG is, the size in pixels that marks refer to, what was found, how long it
+    took (milliseconds by stage). `key` tells it from all others.
+    """
+
+    key: str
+    source: str
+    width: int
+    height: int
+    found: tuple[Mark, ...]
+    timings: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def milliseconds(self) -> float:
+        """All stages together."""
+        return sum(value for _, value in self.timings)
+
+
+@dataclass(frozen=True)
+class CameraSight:
+    """The latest picture of a camera. `camera` is its name for people, `when` seconds since 1970."""
+
+    camera: str
+    sight: Sight
+    when: float
+
+
+class Seeing(Protocol):
+    """Looking at pictures, those of robots and one's own."""
+
+    @property
+    def recent(self) -> Feed[tuple[CameraSight, ...]]:
+        """The latest picture of each camera, the camera that was heard last first."""
+
+    async def look(self, picture: bytes) -> Sight:
+        """Detect in a picture of one's own; it is kept for a while, so that it can be sent."""
+
+    async def look_again(self, key: str) -> Sight:
+        """Take over a picture of a camera, as if it were one's own."""
+
+    async def send(self, key: str) -> None:
+        """Send a picture that was looked at to the Loop, with what was found in it."""
+
+    async def send_missed(self, key: str, name: str, box: tuple[int, int, int, int]) -> None:
+        """Send it with priority, as one in which the model missed something: a `name`, and where (pixels)."""
+
+    def categories(self) -> tuple[str, ...]:
+        """What the serving model knows."""
+
+    async def jpeg(self, kind: str, key: str) -> bytes | None:
+        """The bytes behind `Sight.source`; None if it is gone."""
+
+
+# ---------------------------------------------------------------------- models
+
+VersionMode = Literal["follow_loop", "pause", "specific_version"]
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One model on the box. `key` names it when it is to be used or removed; `resolution` is its larger side, pixels."""
+
+    key: str
+    version: str
+    origin: str
+    format: str
+    size_bytes: int
+    resolution: int | None = None
+    categories: tuple[str, ...] = ()
+    serves: bool = False
+    on_probation: bool = False
+    last_good: bool = False
+    ships_with_box: bool = False
+    selectable: bool = True
+    failure: str | None = None
+    failed_when: str | None = None
+
+
+@dataclass(frozen=True)
+class UpdateProgress:
+    """A model on its way into service. `share` is 0 to 1 where that is known."""
+
+    version: str
+    words: str
+    share: float | None = None
+    step: int = 0
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelsView:
+    """Which models there are, and which one shall serve. Versions are text; None where there is none."""
+
+    mode: VersionMode
+    current: str | None
+    target: str | None
+    loop: str | None
+    chosen: str | None = None
+    models: tuple[ModelRow, ...] = ()
+    broken: tuple[tuple[str, str], ...] = ()
+    failures: tuple[tuple[str, str, str], ...] = ()
+    progress: UpdateProgress | None = None
+    error: str | None = None
+    standalone: bool = False
+    locked_seconds: float | None = None
+    rollback_to: str | None = None
+
+
+class Models(Protocol):
+    """The models on the box."""
+
+    upload_url: str
+    """Where a zip is sent to as a form with the field `file`."""
+
+    @property
+    def feed(self) -> Feed[ModelsView]: ...
+
+    async def set_mode(self, word: str) -> None:
+        """`follow_loop`, `pause`, or the key of a model."""
+
+    async def roll_back(self) -> str:
+        """Serve what was good before; returns its version."""
+
+    async def remove(self, key: str) -> None:
+        """Delete a model from the disk."""
+
+    async def lock(self, seconds: float) -> None:
+        """Change no model for so long; 0 ends that."""
+
+
+# ---------------------------------------------------------------------- outbox
+
+OutboxMode = Literal["continuous_upload", "stopped"]
+OutboxFolder = Literal["priority", "normal", "rejected"]
+
+
+@dataclass(frozen=True)
+class OutboxView:
+    """What waits for the Loop, and what became of the rest. `tallies`: name for people, number; since `since`.
+
+    `rate`: pictures sent a minute, None where that is not known. `sending` says in words what goes on.
+    """
+
+    mode: OutboxMode
+    priority: int
+    normal: int
+    rejected: int
+    bytes: int
+    loop: str | None = None
+    sending: str = ""
+    last_error: str | None = None
+    rate: float | None = None
+    tallies: tuple[tuple[str, int], ...] = ()
+    since: str | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Pictures to be sent."""
+        return self.priority + self.normal
+
+
+@dataclass(frozen=True)
+class OutboxItem:
+    """A picture in the outbox: why it was kept in words, its tags, and what the Loop said of it, if it did.
+
+    `source` is the address of a small form, `picture` that of the whole. `when` is text for people.
+    """
+
+    id: str
+    folder: OutboxFolder
+    when: str
+    bytes: int
+    source: str
+    picture: str
+    reasons: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    attempts: int = 0
+    answer: str | None = None
+
+
+@dataclass(frozen=True)
+class OutboxPage:
+    """Some items, and where the next page begins; None on the last."""
+
+    items: tuple[OutboxItem, ...] = field(default=())
+    next: str | None = None
+
+
+@dataclass(frozen=True)
+class OutboxCan:
+    """What this box can do with pictures in the outbox; pages offer nothing else."""
+
+    retry: bool = True
+    prioritise: bool = True
+    export: str | None = None
+
+
+class Outbox(Protocol):
+    """Pictures that wait for the Loop."""
+
+    can: OutboxCan
+
+    @property
+    def feed(self) -> Feed[OutboxView]: ...
+
+    async def page(self, folder: OutboxFolder, start: str | None, limit: int) -> OutboxPage:
+        """Items of a folder, the newest first; `start` is the `next` of the page before."""
+
+    async def sight(self, item_id: str) -> Sight | None:
+        """A picture with what the model had found in it; None if it is gone."""
+
+    async def set_mode(self, mode: str) -> None: ...
+
+    async def delete(self, ids: tuple[str, ...]) -> int:
+        """Delete pictures; how many were there."""
+
+    async def retry(self, ids: tuple[str, ...]) -> int:
+        """Send rejected pictures again."""
+
+    async def prioritise(self, ids: tuple[str, ...]) -> int:
+        """Send them before all others."""
+
+    async def jpeg(self, item_id: str, small: bool) -> bytes | None:
+        """The bytes of a picture, or of a small form of it; None if it is gone."""
+
+
+# ---------------------------------------------------------------------- all of it
 
 
 class Box(Protocol):
     """The box as the pages see it."""
 
-    def condition(self) -> Condition: ...
+    name: str
+    """Its name among others."""
 
-    async def look(self, picture: bytes) -> Sight:
-        """Detect in a picture. Raises `models.errors.DetectorApplianceError`, whose message can be shown."""
+    @property
+    def seeing(self) -> Seeing: ...
+
+    @property
+    def models(self) -> Models: ...
+
+    @property
+    def outbox(self) -> Outbox: ...
+
+    @property
+    def condition(self) -> Feed[Condition]: ...
+
+    @property
+    def readings(self) -> Feed[Readings]: ...
+
+    async def trust(self, network: str) -> None:
+        """Let everybody in a network (CIDR) do everything, from now on and after a restart."""
+
+    async def distrust(self, network: str) -> None:
+        """Take that back."""

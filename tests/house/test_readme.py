@@ -22,7 +22,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 WHO = {Right.OPEN: "open", Right.DETECT: "detect", Right.CHANGE_OR_SEE: "closed"}
 
-PAGES = {"GET /"}
+PAGES = {"GET /", "GET /live", "GET /models", "GET /outbox"}
 """Routes that are no REST: the dashboard's library serves them."""
 
 INSIDE = re.compile(r"GET /docs/oauth2-redirect|.*\{path:path\}")

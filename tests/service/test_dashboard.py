@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from appliance.access import DEVICE_TABLE, Right
-from appliance.dashboard import LONGEST_SIDE, Dashboard
-from models.errors import ImageUnreadable, InputTooLarge
+from appliance.dashboard import Dashboard
+from appliance.dashboard.pictures import LONGEST_SIDE
+from models.errors import ImageUnreadable, InputTooLarge, InvalidInput
 from models.images import read_header
 from tests.e2e.server_process import ServerProcess, appliance_process
 from tests.service.box import Box
@@ -29,30 +30,36 @@ STRANGER = {"x-forwarded-for": "203.0.113.7"}
 def test_the_pages_are_told_how_the_box_is_and_what_it_sees(box: Box) -> None:
     dashboard = Dashboard(box.services)
 
-    condition = dashboard.condition()
-    assert condition.trouble is None
-    assert condition.sentence.startswith("Detecting with model 0.0 on onnx/cpu/1 · ")
-    assert "standalone" in condition.sentence
+    condition = box.run(dashboard.condition.now())
+    assert condition.troubles == ()
+    assert condition.severity == "good"
+    assert condition.sentence.startswith("Detecting with model 0.0 on the processor · ")
+    assert condition.sentence.endswith("no Learning Loop")
 
     before = box.services.picks.counts().wanted
-    sight = box.run(dashboard.look(CAT.jpeg))
+    sight = box.run(dashboard.seeing.look(CAT.jpeg))
     assert (sight.width, sight.height) == (451, 300)
     [cat] = sight.found
-    assert (cat.name, cat.confidence > 0.5) == ("cat", True)
+    assert cat.name == "cat"
+    assert cat.confidence is not None
+    assert cat.confidence > 0.5
     assert cat.box is not None
     assert intersection_over_union(cat.box, CAT.box) > 0.6
-    assert read_header(sight.jpeg).width == 451
     assert sight.milliseconds > 0
     assert box.services.picks.counts().wanted == before, "nothing of it is kept"
 
 
 def test_a_large_picture_is_shown_small_and_its_boxes_are_in_its_own_pixels(box: Box) -> None:
+    dashboard = Dashboard(box.services)
     large = np.repeat(np.repeat(MOTORCYCLE.pixels, 4, axis=0), 4, axis=1)
 
-    sight = box.run(Dashboard(box.services).look(encoded(large, "JPEG")))
+    sight = box.run(dashboard.seeing.look(encoded(large, "JPEG")))
 
     assert (sight.width, sight.height) == (4 * 741, 4 * 500)
-    assert read_header(sight.jpeg).width == LONGEST_SIDE
+    assert sight.source == f"/pictures/seen/own/{sight.key}"
+    shown = box.run(dashboard.seeing.jpeg("own", sight.key))
+    assert shown is not None
+    assert read_header(shown).width == LONGEST_SIDE
     assert sight.found[0].box is not None
     left, top, width, height = MOTORCYCLE.box
     assert intersection_over_union(sight.found[0].box, (4 * left, 4 * top, 4 * width, 4 * height)) > 0.6
@@ -60,25 +67,138 @@ def test_a_large_picture_is_shown_small_and_its_boxes_are_in_its_own_pixels(box:
 
 def test_what_is_no_picture_is_an_error_that_can_be_shown(box: Box) -> None:
     with pytest.raises(ImageUnreadable, match="no picture"):
-        box.run(Dashboard(box.services).look(b"text"))
+        box.run(Dashboard(box.services).seeing.look(b"text"))
 
 
 def test_a_page_takes_as_many_pixels_as_the_box_is_set_to_take(make_box: MakeBox) -> None:
     box = make_box(max_image_megapixels=1)
 
     with pytest.raises(InputTooLarge):
-        box.run(Dashboard(box.services).look(encoded(np.zeros((1100, 1000, 3), np.uint8), "JPEG")))
-    assert box.run(Dashboard(box.services).look(encoded(np.zeros((900, 1000, 3), np.uint8), "JPEG"))).found == []
+        box.run(Dashboard(box.services).seeing.look(encoded(np.zeros((1100, 1000, 3), np.uint8), "JPEG")))
+    sight = box.run(Dashboard(box.services).seeing.look(encoded(np.zeros((900, 1000, 3), np.uint8), "JPEG")))
+    assert sight.found == ()
 
 
 def test_a_box_without_a_model_says_so_on_its_page(make_box: MakeBox) -> None:
     box = make_box(runtime="litert/edgetpu/1")  # which no machine that runs these tests has
     box.wait_until(lambda: box.services.supervisor.worker is not None or box.services.versions.error is not None)
 
-    condition = Dashboard(box.services).condition()
+    condition = box.run(Dashboard(box.services).condition.now())
 
-    assert condition.trouble, "what was asked for is not there"
-    assert "Edge TPU" in condition.trouble
+    assert condition.troubles, "what was asked for is not there"
+    assert any("Edge TPU" in trouble.reason for trouble in condition.troubles)
+
+
+def test_each_camera_is_shown_with_its_latest_picture(make_box: MakeBox) -> None:
+    box = make_box()
+    dashboard = Dashboard(box.services)
+    assert box.run(dashboard.seeing.recent.now()) == ()
+
+    for camera, photograph in (("front", CAT), ("rear", MOTORCYCLE), ("front", MOTORCYCLE), ("front", CAT)):
+        box.http.post("/detect", files={"file": photograph.jpeg}, headers={"camera-id": camera}).raise_for_status()
+    box.run(dashboard.seeing.look(CAT.jpeg))  # one's own is no camera's
+
+    front, rear = box.run(dashboard.seeing.recent.now())
+    assert (front.camera, rear.camera) == ("front", "rear")
+    assert [mark.name for mark in front.sight.found] == ["cat"]
+    assert rear.sight.found[0].name == "motorcycle"
+    jpeg = box.run(dashboard.seeing.jpeg("camera", front.sight.key))
+    assert jpeg is not None
+    assert read_header(jpeg).width == 451
+
+    again = box.run(dashboard.seeing.look_again(rear.sight.key))
+    assert again.found == rear.sight.found
+
+
+def test_arrays_of_robots_are_shown_too(make_box: MakeBox) -> None:
+    box = make_box()
+    dashboard = Dashboard(box.services)
+    array = {"bytes": CAT.pixels.tobytes(), "dtype": "uint8", "shape": list(CAT.pixels.shape)}
+
+    box.call("detect", {"image": array, "camera_id": "raw", "autoupload": "disabled"})
+
+    [raw] = box.run(dashboard.seeing.recent.now())
+    assert (raw.camera, raw.sight.width, raw.sight.height) == ("raw", 451, 300)
+    sent = box.run(dashboard.seeing.look_again(raw.sight.key))
+    box.run(dashboard.seeing.send(sent.key))
+    assert box.services.outbox.stats().total.items == 1
+
+
+def test_what_the_model_missed_goes_first_with_the_box_that_was_drawn(make_box: MakeBox) -> None:
+    box = make_box()
+    dashboard = Dashboard(box.services)
+    sight = box.run(dashboard.seeing.look(CAT.jpeg))
+
+    box.run(dashboard.seeing.send_missed(sight.key, "whisker", (10, 20, 30, 40)))
+
+    [item] = box.run(dashboard.outbox.page("priority", None, 10)).items
+    stored = box.services.outbox.read(item.id)
+    assert stored is not None
+    assert stored.picture == CAT.jpeg, "byte for byte as it was chosen"
+    [said] = stored.metadata.box_annotations
+    assert (said.category_name, said.x, said.y, said.width, said.height) == ("whisker", 10, 20, 30, 40)
+    assert "missed_by_model" in stored.metadata.tags
+    assert stored.metadata.box_detections, "what it did find is told, too"
+
+
+def test_what_is_tried_and_forgotten_cannot_be_sent(box: Box) -> None:
+    with pytest.raises(InvalidInput, match="not kept any more"):
+        box.run(Dashboard(box.services).seeing.send("never-tried"))
+
+
+def test_the_outbox_of_the_page_is_that_of_curl(make_box: MakeBox) -> None:
+    box = make_box()
+    outbox = Dashboard(box.services).outbox
+    for photograph in (CAT, MOTORCYCLE):
+        box.http.post("/upload", files={"files": photograph.jpeg}).raise_for_status()
+
+    view = box.run(outbox.feed.now())
+    assert (view.waiting, view.mode, view.loop) == (2, "continuous_upload", None)
+    page = box.run(outbox.page("normal", None, 1))
+    assert page.items[0].reasons == ("somebody asked for it (upload)",)
+    assert page.next is not None
+    [second] = box.run(outbox.page("normal", page.next, 10)).items
+    small = box.run(outbox.jpeg(second.id, small=True))
+    assert small is not None
+    assert read_header(small).width == 320
+    assert box.http.get(second.picture).content == CAT.jpeg, "the older one"
+
+    box.run(outbox.set_mode("stopped"))
+    assert box.http.get("/outbox_mode").text == "stopped"
+    box.http.put("/outbox_mode", content="continuous_upload").raise_for_status()
+    assert box.run(outbox.feed.now()).mode == "continuous_upload"
+
+    assert box.run(outbox.prioritise((second.id,))) == 1
+    assert box.run(outbox.delete((second.id, "gone"))) == 1
+    assert box.run(outbox.feed.now()).waiting == 1
+    assert box.run(outbox.sight(second.id)) is None
+
+
+def test_the_models_of_the_page_are_those_of_curl(make_box: MakeBox, good_zip: bytes) -> None:
+    box = make_box()
+    models = Dashboard(box.services).models
+    view = box.run(models.feed.now())
+    assert view.standalone
+    [seed] = view.models
+    assert (seed.version, seed.serves, seed.ships_with_box, len(seed.categories)) == ("0.0", True, True, 80)
+
+    box.http.post(models.upload_url, files={"file": good_zip}).raise_for_status()
+    box.http.put("/model_version", content="1.0").raise_for_status()
+    box.wait_until(lambda: box.run(models.feed.now()).current == "1.0")
+    view = box.run(models.feed.now())
+    assert (view.mode, view.chosen, view.rollback_to) == ("specific_version", "1.0", "0.0")
+    added = next(row for row in view.models if row.version == "1.0")
+    assert added.serves
+    assert added.resolution == 300
+
+    assert box.run(models.roll_back()) == "0.0"
+    box.wait_until(lambda: box.run(models.feed.now()).current == "0.0")
+    box.run(models.remove(added.key))
+    assert [row.version for row in box.run(models.feed.now()).models] == ["0.0"]
+
+    box.run(models.lock(600))
+    assert box.http.get("/api/v1/update_lock").json()["held"]
+    assert box.run(models.feed.now()).locked_seconds == 600
 
 
 WALK = """
@@ -135,7 +255,8 @@ def visitor(server: ServerProcess) -> Iterator[httpx.Client]:
 
 def test_every_route_of_the_pages_has_its_place_in_the_table(walked: dict[str, list[list[str]]]) -> None:
     assert walked["unlisted"] == []
-    assert ["GET", "/"] in walked["routes"]
+    for page in ("/", "/live", "/models", "/outbox"):
+        assert ["GET", page] in walked["routes"]
     assert any(path.startswith("/_nicegui") for _, path in walked["routes"])
 
 

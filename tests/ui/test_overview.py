@@ -1,153 +1,140 @@
-"""The overview page as its visitor sees it."""
+"""The overview as its visitor sees it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from functools import wraps
-from typing import Any
+import time
 
 from nicegui import ui
-from nicegui.elements.upload_files import SmallFileUpload
-from nicegui.testing import User, user_simulation
+from nicegui.testing import User
 
-from models.errors import ImageUnreadable
+from tests.ui.fake_box import FakeBox
+from tests.ui.stories import all_of, press, until, visit
+from ui.kit.chart import Chart
+from ui.kit.marks import Mark
+from ui.kit.picture import Picture
 from ui.pages import overview
-from ui.ports import Condition, Found, Sight
+from ui.ports import CameraSight, Condition, Readings, Sight, Trouble
+
+REFUSED = Trouble("error", "192.168.4.23 was turned away 7 times.", "Trust it.", network="192.168.4.0/24")
 
 
-class FakeBox:
-    """A box that says and sees what it is told to."""
-
-    def __init__(self) -> None:
-        self.said = Condition("Detecting with model 0.0 on onnx/cpu/2 · 7 pictures so far", None)
-        self.found: list[Found] = []
-        self.refusal: str | None = None
-        self.looked_at: list[bytes] = []
-
-    def condition(self) -> Condition:
-        return self.said
-
-    async def look(self, picture: bytes) -> Sight:
-        self.looked_at.append(picture)
-        if self.refusal is not None:
-            raise ImageUnreadable(self.refusal)
-        return Sight(b"\xff\xd8 a jpeg", 640, 480, self.found, 23.4)
+def sight(key: str, *found: Mark) -> Sight:
+    """A picture of a camera."""
+    return Sight(key, f"/pictures/seen/camera/{key}", 640, 480, found)
 
 
-def visit(story: Callable[[User, FakeBox], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Run a story of somebody who has opened the page."""
-
-    async def visited() -> None:
-        box = FakeBox()
-        async with user_simulation(lambda: overview.build(box)) as user:
-            await user.open("/")
-            await story(user, box)
-
-    @wraps(story)
-    def run() -> None:
-        asyncio.run(visited())
-
-    del run.__wrapped__  # else pytest would look for fixtures named like the arguments
-    return run
+def seen(camera: str, key: str, *found: Mark) -> CameraSight:
+    """The latest of a camera."""
+    return CameraSight(camera, sight(key, *found), time.time())
 
 
-async def choose(user: User, picture: bytes) -> None:
-    """Choose a picture on the page."""
-    [uploader] = user.find(ui.upload).elements
-    await uploader.handle_uploads([SmallFileUpload("photo.jpg", "image/jpeg", picture)])
+@visit(overview.build)
+async def test_one_sentence_tells_how_the_box_is_and_follows_it(user: User, box: FakeBox) -> None:
+    await user.should_see("Detecting with model 1.3 on Edge TPU · 24 pictures/s")
+
+    box.said.value = Condition("Not detecting", (Trouble("error", "No model is loaded.", "Add one.", "/models"),))
+
+    await user.should_see("Not detecting", retries=50)
+    await user.should_see("No model is loaded.", retries=50)
+    await user.should_see("Go to models")
+
+    box.said.value = Condition("Detecting again")
+    await user.should_see("Detecting again", retries=50)
+    await user.should_not_see("No model is loaded.", retries=50)
 
 
-@visit
-async def test_the_page_says_how_the_box_is(user: User, box: FakeBox) -> None:
-    await user.should_see("Detecting with model 0.0 on onnx/cpu/2 · 7 pictures so far")
-    await user.should_see("Detector appliance")
+def refuse_a_robot(box: FakeBox) -> None:
+    box.said.value = Condition("Detecting", (REFUSED,))
 
 
-@visit
-async def test_trouble_is_shown_and_goes_away(user: User, box: FakeBox) -> None:
-    overview_timer = next(iter(user.find(ui.timer).elements))
-    box.said = Condition("Not detecting", "No model is loaded")
+@visit(overview.build, refuse_a_robot)
+async def test_a_refused_robot_is_let_in_with_one_tap_and_that_can_be_undone(user: User, box: FakeBox) -> None:
+    await press(user, "Trust 192.168.4.0/24")
+    assert box.done == [("trust", "192.168.4.0/24")]
+    await user.should_see("Everybody in 192.168.4.0/24 may do everything now.")
 
-    overview_timer.callback()  # type: ignore[misc]  # two seconds have passed
-    await user.should_see("No model is loaded")
-    await user.should_see("Not detecting")
-
-    box.said = Condition("Detecting again", None)
-    overview_timer.callback()  # type: ignore[misc]
-    await user.should_see("Detecting again")
-    await user.should_not_see("No model is loaded")
+    await press(user, "Undo")
+    assert box.done[1:] == [("distrust", "192.168.4.0/24")]
+    await user.should_not_see("may do everything now.")
 
 
-@visit
-async def test_a_chosen_picture_is_shown_with_what_is_in_it(user: User, box: FakeBox) -> None:
-    box.found = [Found("cat", 0.873, (10, 20, 30, 40)), Found("indoors", 0.6, None)]
+@visit(overview.build, refuse_a_robot)
+async def test_trust_that_cannot_be_given_says_why_beside_the_button(user: User, box: FakeBox) -> None:
+    box.deeds.refusal = "trusted_networks is set by the environment TRUSTED_NETWORKS: change it there."
 
-    await choose(user, b"the picture")
+    await press(user, "Trust 192.168.4.0/24")
 
-    await user.should_see("Found in 23 ms: cat 87%, indoors 60%")
-    assert box.looked_at == [b"the picture"]
-    [image] = user.find(ui.interactive_image).elements
-    assert image.content.count("<text") == 1, "a statement about the whole picture has no box"
-    assert "cat 87%" in image.content
-    assert image.props["aria-label"] == "Picture with cat 87%, indoors 60%"
+    await user.should_see("change it there.")
+    await user.should_not_see("Undo")
 
 
-@visit
-async def test_a_picture_with_nothing_in_it_says_so(user: User, box: FakeBox) -> None:
-    await choose(user, b"the picture")
-
-    await user.should_see("Found in 23 ms: nothing that the model knows")
+def two_cameras(box: FakeBox) -> None:
+    box.seeing.told.value = (seen("front", "1", Mark("cat", 0.87, (1, 2, 3, 4))), seen("rear", "2"))
 
 
-@visit
-async def test_what_is_no_picture_is_told_in_words(user: User, box: FakeBox) -> None:
-    box.refusal = "This is text, no picture. Send a JPEG, PNG or WebP picture."
-
-    await choose(user, b"text")
-
-    await user.should_see("This is text, no picture. Send a JPEG, PNG or WebP picture.")
-    await user.should_not_see(ui.interactive_image)
-
-
-@visit
-async def test_the_next_picture_takes_the_place_of_the_one_before(user: User, box: FakeBox) -> None:
-    box.refusal = "This is no picture."
-    await choose(user, b"text")
-    await user.should_see("This is no picture.")
-
-    box.refusal = None
-    await choose(user, b"a picture")
-    await user.should_see("Found in 23 ms")
-    await choose(user, b"another")
-
-    await user.should_not_see("This is no picture.")
-    assert len(user.find(ui.interactive_image).elements) == 1
+@visit(overview.build, two_cameras)
+async def test_the_cameras_are_shown_with_what_they_see(user: User, box: FakeBox) -> None:
+    await user.should_see("front")
+    await user.should_see("rear")
+    await user.should_see("Nothing found")
+    front = all_of(user, Picture)[0]
+    assert front.props["src"] == "/pictures/seen/camera/1"
+    assert front.props["alt"] == "Latest picture of camera front with cat 87%"
+    assert [mark["words"] for mark in front.props["marks"]] == ["cat 87%"]
 
 
-NASTY = '"><img src=x onerror=alert(1)> aria-hidden="true'
+@visit(overview.build, two_cameras)
+async def test_a_slow_phone_gets_fewer_pictures_and_never_a_queue(user: User, box: FakeBox) -> None:
+    front = all_of(user, Picture)[0]
+    shown: list[str] = []
+
+    async def next_picture(key: str) -> None:
+        box.seeing.told.value = (seen("front", key), seen("rear", "2"))
+        await until(lambda: front.props["src"] == f"/pictures/seen/camera/{key}")
+
+    await next_picture("3")  # on its way to the phone: nothing follows before it has arrived
+    for key in ("4", "5", "6"):
+        box.seeing.told.value = (seen("front", key), seen("rear", "2"))
+        await asyncio.sleep(0.1)
+        shown.append(front.props["src"])
+    assert set(shown) == {"/pictures/seen/camera/3"}
+
+    user.find(Picture).trigger("shown", "/pictures/seen/camera/3")
+    await until(lambda: front.props["src"] == "/pictures/seen/camera/6")
 
 
-@visit
-async def test_a_category_with_a_hostile_name_is_text(user: User, box: FakeBox) -> None:
-    box.found = [Found(NASTY, 0.5, (1, 2, 3, 4))]
-
-    await choose(user, b"the picture")
-
-    await user.should_see(f"{NASTY} 50%")
-    [image] = user.find(ui.interactive_image).elements
-    assert "<img" not in image.content
-    assert image.props["aria-label"] == f"Picture with {NASTY} 50%"
-    assert "aria-hidden" not in image.props
+@visit(overview.build)
+async def test_without_cameras_there_is_a_way_on(user: User, box: FakeBox) -> None:
+    await user.should_see("No camera has sent a picture yet")
+    await user.should_see("Try a picture of your own")
 
 
-@visit
-async def test_people_who_cannot_see_the_page_are_told_what_changes(user: User, box: FakeBox) -> None:
-    box.refusal = "This is no picture."
-    await choose(user, b"text")
-    await user.should_see("This is no picture.")
+@visit(overview.build)
+async def test_charts_follow_the_readings(user: User, box: FakeBox) -> None:
+    box.measured.value = Readings(
+        rate=(None, 23.456), latency=(("wait", (1.0, 2.0)), ("inference", (10.0, 11.0))), pictures=12345
+    )
 
-    labels = user.find(ui.label).elements
-    roles = {label.text: label.props.get("role") for label in labels}
-    assert roles["This is no picture."] == "alert"
-    assert roles[box.said.sentence] == "status"
+    await user.should_see("12\u202f345", retries=50)
+    charts = {chart.props["label"]: chart for chart in all_of(user, Chart)}
+    assert charts["Rate"].props["series"] == [{"name": "Pictures", "values": [None, 23.46]}]
+    assert [one["name"] for one in charts["Time for a picture"].props["series"]] == ["wait", "inference"]
+    assert "Temperature" not in charts, "this machine tells none"
+
+
+@visit(overview.build)
+async def test_when_the_visitor_goes_nothing_is_read_any_more(user: User, box: FakeBox) -> None:
+    feeds = (box.condition, box.readings, box.seeing.recent)
+    await until(lambda: all(feed.watched for feed in feeds))
+    assert user.client is not None
+
+    user.client.delete()
+
+    await until(lambda: not any(feed.watched for feed in feeds))
+
+
+@visit(overview.build)
+async def test_the_way_to_every_page_is_named(user: User, box: FakeBox) -> None:
+    links = {element.props.get("href") for element in user.find(ui.element).elements if element.tag == "a"}
+    assert {"/", "/live", "/models", "/outbox", "#content"} <= links

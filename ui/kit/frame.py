@@ -1,20 +1,90 @@
-"""The page frame: title, width, light or dark as the browser likes it."""
+"""The page frame: where one is, where one can go, and the one sentence that holds on every page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from nicegui import ui
 
+from ui.kit import theme
+from ui.kit.icons import Icon, icon
+from ui.kit.words import Words
+
+THEMES = {"system": "As the system", "light": "Light", "dark": "Dark"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page to go to."""
+
+    path: str
+    name: str
+    icon: Icon
+
+
+class Frame:
+    """What stays on top of a page: its parts are changed while it is open."""
+
+    def __init__(self, truth: ui.element, sentence: Words, severity: Words) -> None:
+        self._truth = truth
+        self._sentence = sentence
+        self._severity = severity
+
+    def say(self, sentence: str, severity: str) -> None:
+        """The one sentence of truth, and how good it is: good, notice, warning or error."""
+        self._sentence.text = sentence
+        self._severity.text = {"good": "All is well: ", "notice": "", "warning": "Warning: ", "error": "Trouble: "}[
+            severity
+        ]
+        if self._truth.props.get("data-severity") != severity:
+            self._truth.props["data-severity"] = severity
+
 
 @contextmanager
-def page_frame(title: str) -> Iterator[None]:
-    """What is built inside becomes the page's content, in one column that fits a phone."""
-    ui.page_title(title)
-    ui.dark_mode(None)
-    ui.colors(primary="#0f5c8c")
-    with ui.header().classes("items-center q-py-sm"):
-        ui.label(title).classes("text-h6").props('role="heading" aria-level="1"')
-    with ui.column().classes("w-full max-w-3xl mx-auto q-pa-sm gap-4"):
-        yield
+def page_frame(title: str, here: str, places: Sequence[Place], *, product: str) -> Iterator[Frame]:
+    """What is built inside becomes the page's content. `here` is the path of this page."""
+    ui.page_title(f"{title} · {product}")
+    theme.apply()
+    with ui.element("div").classes("frame"):
+        skip = Words("a", "To the content", "skip")
+        skip.props["href"] = "#content"
+        _navigation(here, places, product)
+        with ui.element("header").classes("topline"):
+            with ui.element("div").classes("truth").props('role="status" data-severity="notice"') as truth:
+                ui.element("span").classes("dot").props('aria-hidden="true"')
+                with Words("p"):
+                    severity = Words("span", "", "unseen")
+                    sentence = Words("span")
+            _theme_switch()
+        with ui.element("main").classes("content").props('id="content" tabindex="-1"'):
+            Words("h1", title, "unseen" if here == "/" else "")
+            yield Frame(truth, sentence, severity)
+
+
+def _navigation(here: str, places: Sequence[Place], product: str) -> None:
+    with ui.element("nav").classes("nav").props('aria-label="Pages"'):
+        with ui.element("div").classes("brand"):
+            icon("eye")
+            Words("span", product)
+        with ui.element("ul"):
+            for place in places:
+                with ui.element("li"), ui.element("a") as link:
+                    link.props["href"] = place.path
+                    if place.path == here:
+                        link.props["aria-current"] = "page"
+                    icon(place.icon)
+                    Words("span", place.name)
+
+
+def _theme_switch() -> None:
+    with ui.element("label").classes("theme"):
+        Words("span", "Colours", "label")
+        with ui.element("select").on("change", js_handler="(e) => window.chooseTheme(e.target.value)") as select:
+            for value, name in THEMES.items():
+                Words("option", name).props["value"] = value
+        select.on(
+            "vue:mounted",
+            js_handler='(v) => { try { v.el.value = localStorage.getItem("theme") || "system" } catch {} }',
+        )

@@ -1,47 +1,120 @@
-"""A picture with boxes drawn over it."""
+"""A picture with what was found in it drawn over it; a box can be drawn on it by hand."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterable
-from html import escape
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
-from nicegui import ui
+from nicegui import events, ui
 
-Label = tuple[str, str, tuple[float, float, float, float]]
-"""Name, which decides the colour, the text beside the box, and left, top, width, height in pixels."""
+from ui.kit.marks import Mark
+from ui.kit.words import Words
 
-COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000")
-
-
-def colour_of(name: str) -> str:
-    """The same colour for the same name, always."""
-    return COLOURS[hashlib.sha256(name.encode()).digest()[0] % len(COLOURS)]
+LONGEST_WAY = 10.0
+"""Seconds for which a slow line may hold up the next picture for its visitor."""
 
 
-def overlay(labels: Iterable[Label], width: int, height: int) -> str:
-    """The boxes as SVG, in pixels of the picture. The texts come from models, so they are escaped."""
-    line = max(width, height) / 320
-    size = max(width, height) / 36
-    parts = []
-    for name, text, (left, top, box_width, box_height) in labels:
-        colour = colour_of(name)
-        text_top = max(top - size * 1.3, 0)
-        text_width = len(text) * size * 0.62 + size * 0.3
-        parts.append(
-            f'<rect x="{left}" y="{top}" width="{box_width}" height="{box_height}" fill="none" stroke="{colour}" '
-            f'stroke-width="{line}"/>'
-            f'<rect x="{left}" y="{text_top}" width="{text_width}" height="{size * 1.3}" fill="{colour}"/>'
-            f'<text x="{left + size * 0.2}" y="{text_top + size}" font-size="{size}" font-family="monospace" '
-            f'fill="white">{escape(text)}</text>'
-        )
-    return "".join(parts)
+@dataclass(frozen=True)
+class DrawnBox:
+    """A box in pixels of the picture: left, top, width, height."""
+
+    x: int
+    y: int
+    width: int
+    height: int
 
 
-def picture_with_boxes(jpeg: bytes, width: int, height: int, labels: Iterable[Label], description: str) -> None:
-    """Show a JPEG; `width` and `height` are the pixels that the boxes refer to."""
-    source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-    shown = ui.interactive_image(source, content=overlay(labels, width, height), size=(width, height))
-    shown.classes("w-full rounded").props("role=img")
-    shown.props["aria-label"] = description  # not through text that is parsed: the names in it are the model's
+class Picture(ui.element, component="picture.js"):
+    """`show` gives it another picture; picture and marks change together once the browser has them."""
+
+    def __init__(self, on_drawn: Callable[[DrawnBox | None], Any] | None = None) -> None:
+        super().__init__()
+        self._on_drawn = on_drawn
+        self._arrived = asyncio.Event()
+        self._arrived.set()
+        self.props.update(src="", alt="", width=4, height=3, marks=[], least=0, drawing=False, drawn=None)
+        self.on("shown", self._shown)
+        self.on("drawn", self._drawn)
+
+    def show(self, source: str, width: int, height: int, marks: Iterable[Mark], description: str) -> None:
+        """A picture by its address; `width` and `height` are the pixels that the marks refer to.
+
+        `description` is for people who cannot see it.
+        """
+        if source != self.props["src"]:
+            self._arrived.clear()
+        self.props.update(src=source, alt=description, width=max(width, 1), height=max(height, 1))
+        self.props["marks"] = [mark.as_props() for mark in marks]
+        self.update()
+
+    async def arrived(self) -> None:
+        """Return when the visitor's browser has the picture (or knows that it is gone), or will not have it soon."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._arrived.wait(), LONGEST_WAY)
+
+    def show_from(self, least: float) -> None:
+        """Draw only marks of that confidence or more."""
+        self.props["least"] = least
+        self.update()
+
+    def draw(self, on: bool) -> None:
+        """Let the visitor draw a box, or take the drawn one away."""
+        self.props.update(drawing=on, drawn=None)
+        self.update()
+
+    def put_box(self, box: DrawnBox) -> None:
+        """Have a box there as if it had been drawn, to be moved by hand or keys."""
+        self.props["drawn"] = {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
+        self.update()
+        self._tell(box)
+
+    def _shown(self, event: events.GenericEventArguments) -> None:
+        if event.args == self.props["src"]:
+            self._arrived.set()
+
+    def _drawn(self, event: events.GenericEventArguments) -> None:
+        self._tell(_box(event.args, self.props["width"], self.props["height"]))
+
+    def _tell(self, box: DrawnBox | None) -> None:
+        if self._on_drawn is not None:
+            self._on_drawn(box)
+
+
+def _box(said: Any, width: int, height: int) -> DrawnBox | None:
+    """What a browser says of a box, held within the picture; None for what is no box."""
+    try:
+        x, y = (min(max(int(said[name]), 0), most) for name, most in (("x", width), ("y", height)))
+        right, bottom = min(x + int(said["width"]), width), min(y + int(said["height"]), height)
+    except (TypeError, KeyError, ValueError, OverflowError):
+        return None
+    return DrawnBox(x, y, right - x, bottom - y) if right > x and bottom > y else None
+
+
+def described(marks: Sequence[Mark], what: str = "Picture") -> str:
+    """What is in a picture, for people who cannot see it."""
+    some = ", ".join(mark.words for mark in marks[:12])
+    more = f" and {len(marks) - 12} more" if len(marks) > 12 else ""
+    return f"{what} with {some}{more}" if marks else f"{what} in which nothing was found"
+
+
+class FoundList(ui.element):
+    """What was found, as a list with the colour of each."""
+
+    def __init__(self) -> None:
+        super().__init__("ul")
+        self.classes("found")
+
+    def show(self, marks: Iterable[Mark]) -> None:
+        """Other things, in that order."""
+        self.clear()
+        with self:
+            for mark in marks:
+                with ui.element("li"):
+                    swatch = ui.element("span").classes("swatch").props('aria-hidden="true"')
+                    swatch.style(f"background: {mark.as_props()['colour']}")
+                    Words("span", mark.name, "name")
+                    if mark.confidence is not None:
+                        Words("span", f"{mark.confidence:.0%}", "number")

@@ -1,65 +1,104 @@
-"""`/`: how the box is, and a picture to try it with."""
+"""`/`: how the box is, what it sees, and how it fares."""
 
 from __future__ import annotations
 
-from nicegui import events, ui
+from nicegui import ui
 
 from models.errors import DetectorApplianceError
-from ui.kit.frame import page_frame
-from ui.kit.picture import picture_with_boxes
-from ui.ports import Box, Sight
+from ui.kit.chart import Chart
+from ui.kit.following import follow
+from ui.kit.states import Wrong, banner
+from ui.kit.tiles import Tile, tiles
+from ui.kit.words import Button, heading, link
+from ui.pages.cameras import Cameras
+from ui.pages.numbers import count
+from ui.pages.places import Page, page
+from ui.ports import Box, Condition, Readings, Trouble
 
-LOOK_AGAIN = 2.0
-"""Seconds between two looks at the box's condition, for as long as somebody has the page open."""
-
-MAX_PICTURE = 64 * 2**20
-"""Bytes."""
+SPAN = "2 min"
 
 
-def build(box: Box) -> None:
+async def build(box: Box) -> None:
     """Build the page for one visitor."""
-    with page_frame("Detector appliance"):
-        sentence = ui.label().classes("text-h6").props('role="status" aria-live="polite"')
-        trouble = ui.label().classes("text-negative")
-
-        def refresh() -> None:
-            condition = box.condition()
-            sentence.text = condition.sentence
-            trouble.text = condition.trouble or ""
-            trouble.visible = condition.trouble is not None
-
-        refresh()
-        ui.timer(LOOK_AGAIN, refresh)
-
-        ui.label("Try it: take or choose a picture").classes("text-subtitle1")
-
-        async def look(event: events.UploadEventArguments) -> None:
-            picture = await event.file.read()
-            uploader.reset()
-            result.clear()
-            try:
-                sight = await box.look(picture)
-            except DetectorApplianceError as error:
-                with result:
-                    ui.label(str(error)).classes("text-negative").props('role="alert"')
-                return
-            with result:
-                _show(sight)
-
-        uploader = ui.upload(on_upload=look, auto_upload=True, max_file_size=MAX_PICTURE, label="JPEG, PNG or WebP")
-        uploader.props('accept="image/*" flat bordered').classes("w-full")
-        uploader.on_rejected(lambda: ui.notify("That file is no picture, or larger than 64 MiB", type="warning"))
-        result = ui.column().classes("w-full gap-2")
-        with ui.row().classes("gap-4"):
-            ui.link("REST, with every route to try", "/docs")
-            ui.link("Numbers for Prometheus", "/metrics")
+    async with page(box, "/") as around:
+        await _troubles(box, around)
+        with ui.element("section").classes("section"):
+            with ui.element("div").classes("head"):
+                heading("Seen last")
+                link("Try a picture", "/live", "button")
+            await Cameras(box.seeing).follow()
+        with ui.element("section").classes("section"):
+            heading("How it fares")
+            await _readings(box)
 
 
-def _show(sight: Sight) -> None:
-    words = [f"{found.name} {found.confidence:.0%}" for found in sight.found]
-    labels = [
-        (found.name, word, found.box) for word, found in zip(words, sight.found, strict=True) if found.box is not None
-    ]
-    summary = ", ".join(words) or "nothing that the model knows"
-    picture_with_boxes(sight.jpeg, sight.width, sight.height, labels, f"Picture with {summary}")
-    ui.label(f"Found in {sight.milliseconds:.0f} ms: {summary}").props('role="status"')
+async def _troubles(box: Box, around: Page) -> None:
+    place = ui.element("div").classes("stack")
+    shown: tuple[Trouble, ...] | None = None
+
+    def show(condition: Condition) -> None:
+        nonlocal shown
+        if condition.troubles == shown:
+            return
+        shown = condition.troubles
+        place.clear()
+        place.set_visibility(bool(shown))
+        with place:
+            for trouble in condition.troubles:
+                _trouble(box, around, trouble)
+
+    await follow(box.condition, show)
+
+
+def _trouble(box: Box, around: Page, trouble: Trouble) -> None:
+    with banner(trouble.severity, trouble.reason, trouble.way_out):
+        if trouble.path is not None:
+            link(f"Go to {trouble.path.strip('/')}", trouble.path, "button")
+        if trouble.network is not None:
+            network = trouble.network
+            wrong: list[Wrong] = []
+
+            async def trust() -> None:
+                try:
+                    await box.trust(network)
+                except DetectorApplianceError as error:
+                    wrong[0].say(str(error))
+                    return
+                around.snackbar.say(f"Everybody in {network} may do everything now.", lambda: box.distrust(network))
+
+            Button(f"Trust {network}", trust, kind="primary")
+            wrong.append(Wrong())
+
+
+async def _readings(box: Box) -> None:
+    with tiles():
+        pictures, waiting, restarts = (
+            Tile("Pictures since start"),
+            Tile("Waiting for the model"),
+            Tile("Model restarts"),
+        )
+    with ui.element("div").classes("grid").style("--least: 240px"):
+        rate, latency, load, temperature = (
+            _chart("Rate", "/s"),
+            _chart("Time for a picture", "ms", stacked=True, least_top=10),
+            _chart("Processor and memory", "%", top=100),
+            _chart("Temperature", "°C", top=100),
+        )
+
+    def show(readings: Readings) -> None:
+        pictures.show(count(readings.pictures))
+        waiting.show(count(readings.waiting))
+        restarts.show(count(readings.restarts))
+        rate.show({"Pictures": readings.rate})
+        latency.show(dict(readings.latency))
+        load.show({"Processor": readings.cpu, "Memory": readings.memory})
+        known = any(value is not None for value in readings.temperature)
+        temperature.parent_slot.parent.set_visibility(known)  # type: ignore[union-attr]  # it is in a card
+        temperature.show({"Hottest part": readings.temperature})
+
+    await follow(box.readings, show)
+
+
+def _chart(label: str, unit: str, *, stacked: bool = False, least_top: float = 1.0, top: float | None = None) -> Chart:
+    with ui.element("div").classes("card"):
+        return Chart(label, unit, SPAN, stacked=stacked, least_top=least_top, top=top)

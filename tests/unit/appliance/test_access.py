@@ -555,7 +555,7 @@ def test_the_routes_of_a_real_application_can_be_compared_with_the_table(tmp_pat
     app.include_router(router, prefix="/api/v1")
     app.include_router(router, prefix="/forgotten")
     app.mount("/static-offline-docs", StaticFiles(directory=tmp_path))
-    app.mount("/pictures", StaticFiles(directory=tmp_path))
+    app.mount("/photographs", StaticFiles(directory=tmp_path))
     inner = FastAPI(openapi_url=None)
     inner.put("/inner")(nothing)
     app.mount("", inner)
@@ -572,7 +572,7 @@ def test_the_routes_of_a_real_application_can_be_compared_with_the_table(tmp_pat
         "GET /forgotten/models/{version}",
         "DELETE /forgotten/secret/{path:path}",
         "WEBSOCKET /forgotten/stream",
-        "* /pictures/{path:path}",
+        "* /photographs/{path:path}",
         "PUT /inner",
     ]
 

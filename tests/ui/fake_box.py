@@ -1,0 +1,248 @@
+"""A box that says what it is told to, and remembers what was done to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+from models.errors import DetectorApplianceError
+from ui.kit.feed import Feed
+from ui.kit.marks import Mark
+from ui.ports import (
+    CameraSight,
+    Condition,
+    ModelRow,
+    ModelsView,
+    OutboxCan,
+    OutboxFolder,
+    OutboxItem,
+    OutboxPage,
+    OutboxView,
+    Readings,
+    Sight,
+)
+
+T = TypeVar("T")
+
+QUICK = 0.01
+"""Seconds between two looks of a feed."""
+
+
+class Told(Generic[T]):
+    """A feed that tells what was put here last."""
+
+    def __init__(self, name: str, value: T) -> None:
+        self.value = value
+        self.feed: Feed[T] = Feed(name, self._read, QUICK)
+
+    async def _read(self) -> T:
+        return self.value
+
+
+class Deeds:
+    """What was done, in order; `refusal` is raised instead, once it is set."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[Any, ...]] = []
+        self.refusal: str | None = None
+
+    def do(self, *deed: Any) -> None:
+        if self.refusal is not None:
+            raise DetectorApplianceError(self.refusal)
+        self.done.append(deed)
+
+
+class FakeSeeing:
+    """See `ui.ports.Seeing`."""
+
+    def __init__(self, deeds: Deeds) -> None:
+        self._deeds = deeds
+        self.told: Told[tuple[CameraSight, ...]] = Told("recent", ())
+        self.found: tuple[Mark, ...] = ()
+        self.pictures: dict[str, bytes] = {}
+
+    @property
+    def recent(self) -> Feed[tuple[CameraSight, ...]]:
+        return self.told.feed
+
+    async def look(self, picture: bytes) -> Sight:
+        self._deeds.do("look", picture)
+        return Sight("own-1", "/pictures/seen/own/own-1", 640, 480, self.found, (("wait", 0.2), ("inference", 23.2)))
+
+    async def look_again(self, key: str) -> Sight:
+        self._deeds.do("look again", key)
+        return next(each.sight for each in self.told.value if each.sight.key == key)
+
+    async def send(self, key: str) -> None:
+        self._deeds.do("send", key)
+
+    async def send_missed(self, key: str, name: str, box: tuple[int, int, int, int]) -> None:
+        self._deeds.do("send missed", key, name, box)
+
+    def categories(self) -> tuple[str, ...]:
+        return ("bolt", "cat")
+
+    async def jpeg(self, kind: str, key: str) -> bytes | None:
+        return self.pictures.get(key)
+
+
+class FakeModels:
+    """See `ui.ports.Models`."""
+
+    upload_url = "/api/v1/models"
+
+    def __init__(self, deeds: Deeds) -> None:
+        self._deeds = deeds
+        self.told = Told("models", ModelsView("follow_loop", None, None, None))
+
+    @property
+    def feed(self) -> Feed[ModelsView]:
+        return self.told.feed
+
+    def say(self, **changes: Any) -> None:
+        self.told.value = replace(self.told.value, **changes)
+
+    async def set_mode(self, word: str) -> None:
+        self._deeds.do("set mode", word)
+        if word in ("follow_loop", "pause"):
+            self.say(mode=word, chosen=None)
+        else:
+            self.say(mode="specific_version", chosen=word)
+
+    async def roll_back(self) -> str:
+        self._deeds.do("roll back")
+        return "1.2"
+
+    async def remove(self, key: str) -> None:
+        self._deeds.do("remove", key)
+        self.say(models=tuple(row for row in self.told.value.models if row.key != key))
+
+    async def lock(self, seconds: float) -> None:
+        self._deeds.do("lock", seconds)
+        self.say(locked_seconds=seconds or None)
+
+
+class FakeOutbox:
+    """See `ui.ports.Outbox`."""
+
+    def __init__(self, deeds: Deeds) -> None:
+        self._deeds = deeds
+        self.can = OutboxCan(export="/api/v1/outbox/export")
+        self.told = Told("outbox", OutboxView("continuous_upload", 0, 0, 0, 0))
+        self.items: list[OutboxItem] = []
+        self.picture = b""
+
+    @property
+    def feed(self) -> Feed[OutboxView]:
+        return self.told.feed
+
+    def put(self, *items: OutboxItem) -> None:
+        self.items += items
+        self._count()
+
+    def say(self, **changes: Any) -> None:
+        self.told.value = replace(self.told.value, **changes)
+
+    def _count(self) -> None:
+        of = {
+            folder: sum(item.folder == folder for item in self.items) for folder in ("priority", "normal", "rejected")
+        }
+        self.say(**of, bytes=sum(item.bytes for item in self.items))
+
+    async def page(self, folder: OutboxFolder, start: str | None, limit: int) -> OutboxPage:
+        there = [item for item in self.items if item.folder == folder]
+        first = next((index for index, item in enumerate(there) if item.id == start), 0)
+        after = there[first + limit].id if len(there) > first + limit else None
+        return OutboxPage(tuple(there[first : first + limit]), after)
+
+    async def sight(self, item_id: str) -> Sight | None:
+        item = next((each for each in self.items if each.id == item_id), None)
+        return (
+            None if item is None else Sight(item.id, item.picture, 640, 480, (Mark("cat", 0.41, (10, 20, 300, 200)),))
+        )
+
+    async def set_mode(self, mode: str) -> None:
+        self._deeds.do("outbox mode", mode)
+        self.say(mode=mode)
+
+    async def delete(self, ids: tuple[str, ...]) -> int:
+        self._deeds.do("delete", ids)
+        self.items = [item for item in self.items if item.id not in ids]
+        self._count()
+        return len(ids)
+
+    async def retry(self, ids: tuple[str, ...]) -> int:
+        return self._move("retry", ids, "normal")
+
+    async def prioritise(self, ids: tuple[str, ...]) -> int:
+        return self._move("prioritise", ids, "priority")
+
+    def _move(self, deed: str, ids: tuple[str, ...], folder: OutboxFolder) -> int:
+        self._deeds.do(deed, ids)
+        self.items = [replace(item, folder=folder) if item.id in ids else item for item in self.items]
+        self._count()
+        return len(ids)
+
+    async def jpeg(self, item_id: str, small: bool) -> bytes | None:
+        return self.picture or None
+
+
+class FakeBox:
+    """See `ui.ports.Box`."""
+
+    name = "robot-7"
+
+    def __init__(self) -> None:
+        self.deeds = Deeds()
+        self.seeing = FakeSeeing(self.deeds)
+        self.models = FakeModels(self.deeds)
+        self.outbox = FakeOutbox(self.deeds)
+        self.said = Told("condition", Condition("Detecting with model 1.3 on Edge TPU · 24 pictures/s"))
+        self.measured = Told("readings", Readings())
+
+    @property
+    def done(self) -> list[tuple[Any, ...]]:
+        """What was done to the box, in order."""
+        return self.deeds.done
+
+    @property
+    def condition(self) -> Feed[Condition]:
+        return self.said.feed
+
+    @property
+    def readings(self) -> Feed[Readings]:
+        return self.measured.feed
+
+    async def trust(self, network: str) -> None:
+        self.deeds.do("trust", network)
+
+    async def distrust(self, network: str) -> None:
+        self.deeds.do("distrust", network)
+
+
+def row(version: str, **more: Any) -> ModelRow:
+    """A model on the box."""
+    given: dict[str, Any] = {
+        "key": f"acme/bolts/litert/{version}",
+        "version": version,
+        "origin": "acme/bolts",
+        "format": "litert",
+        "size_bytes": 4_200_000,
+        "resolution": 640,
+        "categories": ("bolt", "nut", "washer"),
+    }
+    return ModelRow(**{**given, **more})
+
+
+def item(number: int, folder: OutboxFolder = "normal", **more: Any) -> OutboxItem:
+    """A picture in the outbox."""
+    item_id = f"2026-11-22_14-{number // 60:02}-{number % 60:02}.000000"
+    given: dict[str, Any] = {
+        "when": f"22 Nov, 14:{number // 60:02}:{number % 60:02}",
+        "bytes": 180_000,
+        "source": f"/pictures/outbox/small/{item_id}",
+        "picture": f"/pictures/outbox/whole/{item_id}",
+        "reasons": ("the model was unsure of something new in it",),
+        "tags": ("uncertain",),
+    }
+    return OutboxItem(item_id, folder, **{**given, **more})

@@ -1,0 +1,191 @@
+"""The page of the outbox as its visitor uses it."""
+
+from __future__ import annotations
+
+from nicegui import ui
+from nicegui.testing import User
+
+from tests.ui.fake_box import FakeBox, item
+from tests.ui.stories import all_of, button, only, press, press_later, tell, until, visit
+from ui.kit.gallery import Gallery
+from ui.kit.mode_switch import ModeSwitch
+from ui.kit.picture import Picture
+from ui.pages import outbox
+
+
+def sending(user: User) -> ModeSwitch:
+    """The switch that starts and stops sending."""
+    return all_of(user, ModeSwitch)[0]
+
+
+def folder(user: User) -> ModeSwitch:
+    """The switch between what is shown."""
+    return all_of(user, ModeSwitch)[1]
+
+
+def gallery(user: User) -> Gallery:
+    """The pictures."""
+    [found] = all_of(user, Gallery)
+    return found
+
+
+def shown(user: User) -> list[str]:
+    """Where the small pictures come from."""
+    return [str(each.props["src"]) for each in gallery(user).descendants() if each.tag == "img"]
+
+
+async def pick(user: User, *numbers: int) -> None:
+    """Tick pictures by their place on the page."""
+    boxes = [each for each in gallery(user).descendants() if each.tag == "input"]
+    for number in numbers:
+        await tell(user, boxes[number], "change", True)
+
+
+def sixty_wait(box: FakeBox) -> None:
+    box.outbox.put(*(item(number) for number in range(60)))
+    box.outbox.put(item(100, "rejected", answer="422: no such project"))
+
+
+@visit(outbox.build)
+async def test_sending_is_stopped_and_started(user: User, box: FakeBox) -> None:
+    assert sending(user).value == "continuous_upload"
+
+    await tell(user, sending(user), "choose", "stopped")
+    assert box.done == [("outbox mode", "stopped")]
+
+    await box.outbox.set_mode("continuous_upload")  # curl
+    await until(lambda: sending(user).value == "continuous_upload")
+
+
+@visit(outbox.build)
+async def test_an_empty_outbox_says_what_comes_here(user: User, box: FakeBox) -> None:
+    await user.should_see("Nothing waits. Pictures that the model was unsure of")
+
+
+@visit(outbox.build, sixty_wait)
+async def test_pictures_are_shown_a_page_at_a_time(user: User, box: FakeBox) -> None:
+    await user.should_see("1 to 24 of 60, newest first")
+    first = shown(user)
+    assert len(first) == 24
+
+    await press(user, "More")
+    await user.should_see("25 to 48 of 60, newest first")
+    assert not set(first) & set(shown(user))
+
+    await press(user, "More")
+    assert len(shown(user)) == 12
+    await press(user, "More")  # there is no more
+    assert len(shown(user)) == 12
+
+    await press(user, "Back")
+    await press(user, "Back")
+    assert shown(user) == first
+
+
+@visit(outbox.build, sixty_wait)
+async def test_what_comes_meanwhile_is_shown_without_a_reload(user: User, box: FakeBox) -> None:
+    box.outbox.items.insert(0, item(200))
+    box.outbox._count()
+
+    await user.should_see("1 to 24 of 61, newest first", retries=50)
+    assert shown(user)[0].endswith(item(200).id)
+
+
+@visit(outbox.build, sixty_wait)
+async def test_rejected_pictures_show_what_the_loop_said_and_can_be_sent_again(user: User, box: FakeBox) -> None:
+    await tell(user, folder(user), "choose", "rejected")
+    await user.should_see("422: no such project")
+
+    await pick(user, 0)
+    await press(user, "Send again")
+
+    assert box.done == [("retry", (item(100).id,))]
+    await user.should_see("1 picture will be sent again.")
+    await user.should_see("The Learning Loop has rejected nothing.", retries=50)
+
+
+@visit(outbox.build, sixty_wait)
+async def test_waiting_pictures_can_be_sent_first(user: User, box: FakeBox) -> None:
+    await pick(user, 0, 2)
+    await user.should_see("2 picked")
+
+    await press(user, "Send first")
+
+    assert box.done == [("prioritise", (item(0).id, item(2).id))]
+    await user.should_not_see("2 picked")
+
+
+@visit(outbox.build, sixty_wait)
+async def test_deleting_asks_first_for_it_cannot_be_undone(user: User, box: FakeBox) -> None:
+    await press(user, "Pick all on this page")
+    pressed = press_later(user, "Delete")
+    await user.should_see("Delete 24 pictures?", retries=50)
+    await press(user, "Cancel")
+    await pressed
+    assert box.done == []
+    await user.should_see("24 picked")
+
+    pressed = press_later(user, "Delete")
+    await user.should_see("Delete 24 pictures?", retries=50)
+    await press(user, "Delete", 1)
+    await pressed
+
+    [(deed, ids)] = box.done
+    assert (deed, len(ids)) == ("delete", 24)
+    await user.should_see("1 to 24 of 36, newest first", retries=50)
+
+
+@visit(outbox.build, sixty_wait)
+async def test_what_cannot_be_done_says_why(user: User, box: FakeBox) -> None:
+    box.deeds.refusal = "The disk does not let pictures be moved."
+    await pick(user, 0)
+
+    await press(user, "Send first")
+
+    await user.should_see("The disk does not let pictures be moved.")
+
+
+@visit(outbox.build, sixty_wait)
+async def test_a_picture_is_opened_with_what_was_found_in_it_and_why_it_is_here(user: User, box: FakeBox) -> None:
+    opener = next(each for each in gallery(user).descendants() if "show" in each.classes)
+
+    await tell(user, opener, "click", {})
+
+    await user.should_see("the model was unsure of something new in it", retries=50)
+    [picture] = all_of(user, Picture)
+    assert [mark["words"] for mark in picture.props["marks"]] == ["cat 41%"]
+    dialog = only(user, ui.dialog)
+    assert dialog.value
+    await press(user, "Close")
+    assert not dialog.value
+
+
+@visit(outbox.build, sixty_wait)
+async def test_a_picture_that_was_sent_meanwhile_is_no_error(user: User, box: FakeBox) -> None:
+    opener = next(each for each in gallery(user).descendants() if "show" in each.classes)
+    box.outbox.items.clear()
+
+    await tell(user, opener, "click", {})
+
+    await user.should_see("It is not there any more", retries=50)
+
+
+@visit(outbox.build)
+async def test_the_last_error_is_told_in_words(user: User, box: FakeBox) -> None:
+    box.outbox.say(last_error="loop.example.org refuses the connection.")
+
+    await user.should_see("loop.example.org refuses the connection.", retries=50)
+
+    box.outbox.say(last_error=None)
+    await user.should_not_see("loop.example.org refuses the connection.", retries=50)
+
+
+@visit(outbox.build, sixty_wait)
+async def test_two_visitors_see_the_same(user: User, box: FakeBox) -> None:
+    other = User(user.http_client)
+    await other.open("/")
+
+    await box.outbox.set_mode("stopped")
+
+    await until(lambda: sending(user).value == sending(other).value == "stopped")
+    assert button(user, "More").text == button(other, "More").text

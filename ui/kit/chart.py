@@ -1,0 +1,44 @@
+"""A few values over the last minutes. Drawn by 60 lines of its own: the charting library that NiceGUI brings weighs a
+megabyte, which a phone in the field would load first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nicegui import ui
+
+Values = Sequence[float | None]
+"""One for each moment, evenly apart, the newest last; None where nothing is known."""
+
+
+class Chart(ui.element, component="chart.js"):
+    """Lines, or with `stacked` areas that add up. `span` says in words how long ago the first value was.
+
+    `top` is where the scale ends; without it the scale fits what is shown, but ends at `least_top` or above.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        unit: str,
+        span: str,
+        *,
+        stacked: bool = False,
+        least_top: float = 1.0,
+        top: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.props.update(
+            label=label, unit=unit, span=span, series=[], stacked=stacked, least_top=least_top, fixed_top=top or 0
+        )
+
+    def show(self, series: Mapping[str, Values]) -> None:
+        """Other values, by their names."""
+        new = [
+            {"name": name, "values": [None if value is None else round(value, 2) for value in values]}
+            for name, values in series.items()
+        ]
+        if new != self.props["series"]:
+            self.props["series"] = new
+            self.update()

@@ -1,0 +1,258 @@
+"""`/outbox`: what waits for the Learning Loop, why, and what became of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from nicegui import ui
+
+from models.errors import DetectorApplianceError
+from ui.kit.dialogs import confirmed
+from ui.kit.following import follow
+from ui.kit.gallery import Gallery, Pager, Pages, Thumb
+from ui.kit.mode_switch import ModeSwitch, Option
+from ui.kit.picture import FoundList, Picture, described
+from ui.kit.states import Wrong, banner, empty
+from ui.kit.tiles import Tile, fact, facts, tiles
+from ui.kit.words import Button, Words, heading, link, paragraph
+from ui.pages.numbers import count, size
+from ui.pages.places import Page, page
+from ui.ports import Box, OutboxFolder, OutboxItem, OutboxPage, OutboxView
+
+PER_PAGE = 24
+
+MODES = (
+    Option("continuous_upload", "Send", "Pictures go to the Learning Loop as they come."),
+    Option("stopped", "Stopped", "No byte leaves this box. Pictures wait."),
+)
+
+FOLDERS: tuple[tuple[OutboxFolder, str, str], ...] = (
+    (
+        "normal",
+        "Waiting",
+        "Nothing waits. Pictures that the model was unsure of, and those that are uploaded, come here.",
+    ),
+    ("priority", "Sent first", "Nothing waits to be sent first."),
+    ("rejected", "Rejected", "The Learning Loop has rejected nothing."),
+)
+
+
+async def build(box: Box) -> None:
+    """Build the page for one visitor."""
+    async with page(box, "/outbox") as around:
+        await _Outbox(box, around).build()
+
+
+class _Outbox:
+    """The page for one visitor."""
+
+    def __init__(self, box: Box, around: Page) -> None:
+        self._outbox = box.outbox
+        self._around = around
+        self._view: OutboxView | None = None
+        self._folder: OutboxFolder = "normal"
+        self._pages = Pages()
+        self._items: dict[str, OutboxItem] = {}
+
+    async def build(self) -> None:
+        with ui.element("section").classes("section"):
+            with ui.element("div").classes("card"):
+                self._switch = ModeSwitch("Sending", MODES, self._choose_mode)
+                self._sending = paragraph("", "small")
+            self._errors = ui.element("div")
+            with tiles():
+                self._waiting, self._first, self._rejected, self._bytes = (
+                    Tile("Waiting"),
+                    Tile("Sent first"),
+                    Tile("Rejected"),
+                    Tile("On the disk"),
+                )
+            with ui.element("details"):
+                Words("summary", "What became of all pictures")
+                self._tallies = ui.element("dl").classes("facts").style("padding: 4px 0")
+        with ui.element("section").classes("section"):
+            with ui.element("div").classes("head"):
+                heading("Pictures")
+                if self._outbox.can.export is not None:
+                    link("Save all as a zip", self._outbox.can.export, "button").props("download")
+            self._shown = ModeSwitch("Show", [Option(folder, name) for folder, name, _ in FOLDERS], self._choose_folder)
+            self._toolbar()
+            self._wrong = Wrong()
+            self._gallery = Gallery(self._open, self._picked)
+            self._empty = ui.element("div")
+            self._pager = Pager(self._pages, self._load)
+        await follow(self._outbox.feed, self._show)
+        self._shown.show(self._folder)
+
+    def _toolbar(self) -> None:
+        with ui.element("div").classes("actions"):
+            self._all = Button("Pick all on this page", self._pick_all, kind="quiet")
+            self._words = Words("span", "", "small muted")
+            self._delete = Button("Delete", self._delete_picked, kind="danger")
+            self._first_button = Button("Send first", lambda: self._do(self._outbox.prioritise, "will be sent first"))
+            self._retry = Button("Send again", lambda: self._do(self._outbox.retry, "will be sent again"))
+
+    # ------------------------------------------------------------------ what is shown
+
+    async def _show(self, view: OutboxView) -> None:
+        before, self._view = self._view, view
+        self._switch.show(view.mode)
+        self._sending.text = view.sending or (
+            "No Learning Loop is set for this box: pictures are kept within their bounds." if view.loop is None else ""
+        )
+        self._sending.set_visibility(bool(self._sending.text))
+        self._waiting.show(count(view.normal), f"{view.rate:.0f} sent a minute" if view.rate else "")
+        self._first.show(count(view.priority))
+        self._rejected.show(count(view.rejected))
+        self._bytes.show(size(view.bytes))
+        if before is None or before.last_error != view.last_error:
+            self._errors.clear()
+            self._errors.set_visibility(view.last_error is not None)
+            if view.last_error is not None:
+                with self._errors, banner("warning", "The last try to send failed", view.last_error):
+                    pass
+        if before is None or (before.tallies, before.since) != (view.tallies, view.since):
+            self._tallies.clear()
+            with self._tallies:
+                for name, number in view.tallies:
+                    fact(name, count(number))
+                if view.since is not None:
+                    fact("Counted since", view.since)
+        if before is None or _numbers(before) != _numbers(view):
+            await self._load()
+
+    async def _load(self) -> None:
+        """Show the page where the visitor is."""
+        try:
+            found = await self._outbox.page(self._folder, self._pages.start, PER_PAGE)
+            if not found.items and len(self._pages.starts) > 1:  # what was there has gone
+                self._pages.to_start()
+                found = await self._outbox.page(self._folder, None, PER_PAGE)
+        except DetectorApplianceError as error:
+            self._wrong.say(str(error))
+            return
+        self._pages.next = found.next
+        self._items = {item.id: item for item in found.items}
+        self._gallery.show([_thumb(item) for item in found.items])
+        self._gallery.set_visibility(bool(found.items))
+        self._pager.show(self._place_in_words(found))
+        self._empty.clear()
+        self._empty.set_visibility(not found.items)
+        if not found.items:
+            with (
+                self._empty,
+                empty(next(words for folder, _, words in FOLDERS if folder == self._folder), image="outbox"),
+            ):
+                pass
+        self._picked(self._gallery.picked)
+
+    def _place_in_words(self, found: OutboxPage) -> str:
+        assert self._view is not None
+        total = {"normal": self._view.normal, "priority": self._view.priority, "rejected": self._view.rejected}
+        first = PER_PAGE * (len(self._pages.starts) - 1) + 1
+        return f"{count(first)} to {count(first + len(found.items) - 1)} of {count(total[self._folder])}, newest first"
+
+    def _picked(self, ids: Sequence[str]) -> None:
+        some = bool(ids)
+        self._words.text = f"{len(ids)} picked" if some else ""
+        self._all.set_visibility(bool(self._items) and not some)
+        self._delete.set_visibility(some)
+        self._first_button.set_visibility(some and self._folder == "normal" and self._outbox.can.prioritise)
+        self._retry.set_visibility(some and self._folder == "rejected" and self._outbox.can.retry)
+
+    # ------------------------------------------------------------------ what can be done
+
+    async def _choose_mode(self, mode: str) -> str | None:
+        try:
+            await self._outbox.set_mode(mode)
+        except DetectorApplianceError as error:
+            return str(error)
+        self._outbox.feed.poke()
+        return None
+
+    async def _choose_folder(self, folder: str) -> str | None:
+        self._folder = next(each for each, _, _ in FOLDERS if each == folder)
+        self._pages.to_start()
+        self._gallery.pick([])
+        await self._load()
+        return None
+
+    def _pick_all(self) -> None:
+        self._gallery.pick(list(self._items))
+
+    async def _delete_picked(self) -> None:
+        await self._delete_these(tuple(self._gallery.picked))
+
+    async def _delete_these(self, ids: tuple[str, ...]) -> bool:
+        if not ids:
+            return False
+        question = "Delete this picture?" if len(ids) == 1 else f"Delete {len(ids)} pictures?"
+        if not await confirmed(
+            question, "The Learning Loop will not get it, and nobody can bring it back.", yes="Delete"
+        ):
+            return False
+        self._gallery.pick([])
+        await self._do_with(ids, self._outbox.delete, "deleted")
+        return True
+
+    async def _do(self, deed: Callable[[tuple[str, ...]], Awaitable[int]], done: str) -> None:
+        ids = tuple(self._gallery.picked)
+        self._gallery.pick([])
+        await self._do_with(ids, deed, done)
+
+    async def _do_with(
+        self, ids: tuple[str, ...], deed: Callable[[tuple[str, ...]], Awaitable[int]], done: str
+    ) -> None:
+        try:
+            number = await deed(ids)
+        except DetectorApplianceError as error:
+            self._wrong.say(str(error))
+            return
+        self._wrong.say("")
+        self._around.snackbar.say(f"{number} {'picture' if number == 1 else 'pictures'} {done}.")
+        self._outbox.feed.poke()
+        await self._load()
+
+    async def _open(self, item_id: str) -> None:
+        item = self._items.get(item_id)
+        if item is None:
+            return
+        sight = await self._outbox.sight(item_id)
+        with ui.dialog() as dialog, ui.element("div").classes("sheet").style("width: min(96vw, 860px)"):
+            heading(f"Picture of {item.when}")
+            if sight is None:
+                paragraph("It is not there any more: it was sent, or somebody deleted it.")
+            else:
+                Picture().show(sight.source, sight.width, sight.height, sight.found, described(sight.found))
+                if sight.found:
+                    FoundList().show(sight.found)
+            with facts():
+                fact("Why it is here", "; ".join(item.reasons) or "not told")
+                fact("Tags", ", ".join(item.tags) or "none")
+                fact("Size", size(item.bytes))
+                if item.attempts:
+                    fact("Tries to send it", str(item.attempts))
+                if item.answer is not None:
+                    fact("The Loop's answer", item.answer)
+            with ui.element("div").classes("actions"):
+                Button("Delete", lambda: self._delete_open(item_id, dialog), kind="quiet danger")
+                link("Save", item.picture, "button").props("download")
+                Button("Close", dialog.close, kind="primary").props("autofocus")
+        dialog.props["aria-label"] = f"Picture of {item.when}"
+        dialog.on("hide", dialog.delete)
+        dialog.open()
+
+    async def _delete_open(self, item_id: str, dialog: ui.dialog) -> None:
+        if await self._delete_these((item_id,)):
+            dialog.close()
+
+
+def _numbers(view: OutboxView) -> tuple[int, int, int, int]:
+    return view.normal, view.priority, view.rejected, view.bytes
+
+
+def _thumb(item: OutboxItem) -> Thumb:
+    remarks: list[tuple[str, str | None]] = []
+    if item.answer is not None:
+        remarks.append((item.answer, "error" if item.folder == "rejected" else "warning"))
+    return Thumb(item.id, item.source, f"picture of {item.when}", (item.when, *item.reasons), tuple(remarks))

@@ -1,0 +1,44 @@
+"""Where one can go, and what every page has around it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ui.kit.following import follow
+from ui.kit.frame import Frame, Place, page_frame
+from ui.kit.snackbar import Snackbar
+from ui.ports import Box, Condition
+
+PRODUCT = "Detector"
+
+PLACES = (
+    Place("/", "Overview", "overview"),
+    Place("/live", "Live", "live"),
+    Place("/models", "Models", "models"),
+    Place("/outbox", "Outbox", "outbox"),
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page has beside its content."""
+
+    frame: Frame
+    snackbar: Snackbar
+
+
+@asynccontextmanager
+async def page(box: Box, path: str) -> AsyncIterator[Page]:
+    """Build a page's content inside; around it the frame, which follows the box's condition."""
+    place = next(place for place in PLACES if place.path == path)
+    with page_frame(place.name, path, PLACES, product=box.name or PRODUCT) as frame:
+
+        def say(condition: Condition) -> None:
+            worst = f" {condition.troubles[0].reason}" if condition.troubles and path != "/" else ""
+            end = "" if not worst or condition.sentence.endswith(".") else "."
+            frame.say(f"{condition.sentence}{end}{worst}", condition.severity)
+
+        await follow(box.condition, say)
+        yield Page(frame, Snackbar())

@@ -24,6 +24,7 @@ from appliance.loop_server.nodes import Nodes
 from appliance.loop_server.remote_blobs import storage_at
 from appliance.loop_server.rights import LOOP_TABLE
 from appliance.loop_server.routes import (
+    datasets,
     deployment,
     detectors,
     generator,
@@ -55,6 +56,7 @@ ROUTERS: tuple[Callable[[LoopServices], APIRouter], ...] = (
     projects.router,
     images.router,
     images.upload_router,
+    datasets.router,
     models.router,
     deployment.router,
     detectors.router,

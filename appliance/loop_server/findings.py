@@ -51,6 +51,10 @@ class Annotations(BaseModel):
     segmentation_annotations: list[PolygonAnnotation] = Field(default_factory=list, max_length=MAX_ANNOTATIONS)
     classification_annotation: ClassificationAnnotation | None = None
 
+    def __len__(self) -> int:
+        drawn = len(self.box_annotations) + len(self.point_annotations) + len(self.segmentation_annotations)
+        return drawn + (self.classification_annotation is not None)
+
     @classmethod
     def of(cls, metadata: ImageMetadata) -> Annotations:
         """Those that came with an image."""

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from pydantic import ValidationError
 
+from appliance.loop_server.findings import Annotations
 from appliance.loop_server.tables import STATES
 from models.errors import ImageUnreadable, InputTooLarge, InvalidInput
 from models.images import ImageHeader, ImageLimits, check_picture
@@ -41,12 +42,17 @@ class FormFile:
 
 @dataclass(frozen=True)
 class Incoming:
-    """A picture with all that was said of it. `name` is the stem of its file's name."""
+    """A picture with all that was said of it. `name` is the stem of its file's name.
+
+    `drawn` are its annotations where they do not stand in the metadata; `id` is the one that it shall have, if it is free.
+    """
 
     name: str
     picture: bytes
     header: ImageHeader
     metadata: ImageMetadata
+    drawn: Annotations | None = None
+    id: str | None = None
 
     @property
     def state(self) -> str:
@@ -57,6 +63,11 @@ class Incoming:
     def extras(self) -> dict[str, Any]:
         """What was said beyond the keys of the protocol."""
         return self.metadata.model_extra or {}
+
+    @property
+    def annotations(self) -> Annotations:
+        """What people have drawn."""
+        return Annotations.of(self.metadata) if self.drawn is None else self.drawn
 
 
 def read_form(files: Sequence[FormFile], limits: ImageLimits) -> list[Incoming]:

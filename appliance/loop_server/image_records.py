@@ -40,25 +40,19 @@ def set_of(image_id: str) -> str:
     return "test" if share < TEST_SHARE else "train"
 
 
-def add(
-    connection: Connection,
-    project: int,
-    incoming: Sequence[tuple[Incoming, Blob]],
-    now: str,
-    ids: Mapping[str, str] | None = None,
-) -> Stored:
-    """Store images that the project does not have yet: one of the same name with the same bytes is the same image.
-
-    `ids` (name -> id) are those that an image shall have; the others get one by chance.
-    """
+def add(connection: Connection, project: int, incoming: Sequence[tuple[Incoming, Blob]], now: str) -> Stored:
+    """Store images that the project does not have yet: one of the same name with the same bytes is the same image."""
     resolver = Resolver.of(connection, project)
     there = _known(connection, project, [each.name for each, _ in incoming])
+    taken = set(_keys(connection, project, [each.id for each, _ in incoming if each.id is not None]))
     new: list[tuple[Incoming, dict[str, Any]]] = []
     for each, blob in incoming:
         if (each.name, blob.sha256) in there:
             continue
         there.add((each.name, blob.sha256))
-        new.append((each, _row(project, each, blob, now, (ids or {}).get(each.name) or str(uuid4()))))
+        image_id = each.id if each.id is not None and each.id not in taken else str(uuid4())
+        taken.add(image_id)
+        new.append((each, _row(project, each, blob, now, image_id)))
     if new:
         statement = insert(images).returning(images.c.key, images.c.id)
         keys = {row.id: row.key for row in connection.execute(statement, [row for _, row in new])}
@@ -70,7 +64,7 @@ def add(
         _insert(connection, image_detections, found)
         drawn: list[dict[str, Any]] = []
         for each, row in new:
-            drawn += annotation_rows(keys[row["id"]], Annotations.of(each.metadata), resolver, strict=False)
+            drawn += annotation_rows(keys[row["id"]], each.annotations, resolver, strict=False)
         _insert(connection, image_annotations, drawn)
     return Stored(tuple(row["id"] for _, row in new), len(incoming) - len(new))
 
@@ -181,6 +175,7 @@ def _described(
             "state": row.state,
             "width": row.width,
             "height": row.height,
+            "format": row.format,
             "size": row.size,
             "sha256": row.sha256,
             "tags": row.tags,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import BaseModel, Field
@@ -222,17 +222,15 @@ async def _make(services: LoopServices, organization: str, wish: Wish, models: S
 
 
 async def _keep(services: LoopServices, organization: str, project: str, images: Sequence[DrawnImage]) -> None:
-    incoming = await asyncio.to_thread(
-        read_form, [file for image in images for file in image.files], services.image_limits
-    )
-    ids = {each.name: image.id for each, image in zip(incoming, images, strict=True)}
+    read = await asyncio.to_thread(read_form, [file for image in images for file in image.files], services.image_limits)
+    incoming = [replace(each, id=image.id) for each, image in zip(read, images, strict=True)]
     with services.blobs.keeping() as keeper:
         blobs = await asyncio.to_thread(lambda: [keeper.put(each.picture) for each in incoming])
 
         def add(connection: Connection) -> None:
             key = projects.project_key(connection, organization, project)
             pairs = list(zip(incoming, blobs, strict=True))
-            image_records.add(connection, key, pairs, written(services.now()), ids)
+            image_records.add(connection, key, pairs, written(services.now()))
 
         await services.database.write(add)
 

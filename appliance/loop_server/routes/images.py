@@ -96,6 +96,7 @@ class ImageData(BaseModel):
     state: State
     width: int
     height: int
+    format: Literal["jpeg", "png", "webp"]
     size: int
     sha256: str
     tags: list[str]

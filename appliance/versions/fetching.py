@@ -108,6 +108,7 @@ class Fetcher:
         """
         self.progress = progress = Progress()
         wanted, form = step.wanted, step.format
+        await self._check_name(self._reference(step), wanted)
         path = self._folder / f"{hashlib.sha256(f'{wanted.id}/{form}'.encode()).hexdigest()[:32]}.zip"
         await asyncio.to_thread(self._prepare, path)
         offer, size = await self._look(wanted, form)
@@ -182,13 +183,7 @@ class Fetcher:
         return room
 
     async def _store_away(self, step: Download, arrival: Arrival) -> StoredModel:
-        wanted = step.wanted
-        reference = ModelReference(
-            organization=self._scope.organization or "",
-            project=self._scope.project or "",
-            format=step.format,
-            version=wanted.version,
-        )
+        wanted, reference = step.wanted, self._reference(step)
 
         def check(bundle: Bundle) -> None:
             check_identity(bundle, wanted, reference)
@@ -208,22 +203,37 @@ class Fetcher:
         await self._keeper.note(lambda state: state.with_download(origin))
         return stored
 
-    async def _give_way(self, reference: ModelReference) -> bool:
-        """Another model lies where the Loop's one belongs: it goes if it came from the Loop, too, and is of no use now.
+    def _reference(self, step: Download) -> ModelReference:
+        """The name under which the model will be stored."""
+        return ModelReference(
+            organization=self._scope.organization or "",
+            project=self._scope.project or "",
+            format=step.format,
+            version=step.wanted.version,
+        )
 
-        False if there is none such; raises `StorageRefused` if it stays.
-        """
-        present = [model for model in await asyncio.to_thread(self._store.list) if reference.names(model)]
-        if not present:
-            return False
+    async def _check_name(self, reference: ModelReference, wanted: Wanted) -> None:
+        """Raises `StorageRefused` if another model has this name here and does not give way: no need to download, then."""
+        for model in await asyncio.to_thread(self._store.list):
+            if reference.names(model) and model.id != wanted.id:
+                self._check_gives_way(reference)
+
+    def _check_gives_way(self, reference: ModelReference) -> None:
+        """A model goes for the Loop's one of its name if it came from the Loop, too, and is of no use now."""
         state = self._keeper.state
         if state.download_of(reference) is None or reference in (state.current, state.last_good, *state.of_people):
             raise StorageRefused(
                 f"The Loop's model {reference.version} is another one than the model of this name on this box. Have another "
                 f"version serve, remove {reference.version} and follow the Loop again, or publish under a new version"
             )
-        await self.remove(present)
-        return True
+
+    async def _give_way(self, reference: ModelReference) -> bool:
+        """Remove the model that has this name. False if there is none; raises `StorageRefused` if it stays."""
+        present = [model for model in await asyncio.to_thread(self._store.list) if reference.names(model)]
+        if present:
+            self._check_gives_way(reference)
+            await self.remove(present)
+        return bool(present)
 
     async def remove(self, models: Collection[StoredModel]) -> None:
         """Remove models from the disk. Raises `StorageRefused`."""

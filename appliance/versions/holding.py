@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from appliance.versions.pauses import pause
-from appliance.versions.plan import FileKey, Hold
+from appliance.versions.plan import BLIND_RETRY_SECONDS, FileKey, Hold
 
 FREE_TRIES = 3
 """Of one model in one format: corrected bytes are taken at once so often, and ever more slowly after that."""
@@ -34,10 +34,15 @@ class Holds:
         tries = self._count(key)
         self.until(key, max(pause(tries, first=first, cap=cap), min(at_least, MAX_PAUSE)), problem)
 
-    def bytes_failed(self, key: FileKey, problem: str | None) -> None:
-        """These bytes are of no use; others are taken at once, until that happened too often."""
+    def bytes_failed(self, key: FileKey, problem: str | None, *, blind: bool) -> None:
+        """These bytes are of no use; others are taken at once, until that happened too often.
+
+        `blind`: the Loop offers nothing that would tell others from these.
+        """
         tries = self._count(key)
-        if tries > FREE_TRIES:
+        if blind:
+            self.until(key, BLIND_RETRY_SECONDS, problem)
+        elif tries > FREE_TRIES:
             self.until(key, pause(tries - FREE_TRIES, first=60.0, cap=MAX_PAUSE), problem)
         else:
             self.by_file.pop(key, None)

@@ -47,12 +47,14 @@ class UpdateStatus(BaseModel):
 class Trouble:
     """Why a change did not come about, as a sentence, and `about` which model (id; empty: about none in particular).
 
-    `lasting`: it stands until another change succeeds, for the box serves something else than it did.
+    `lasting`: it stands until another change succeeds, for the box serves something else than it did. `general`: it is all
+    that the plan has to say; what was seen when it was tried says more.
     """
 
     sentence: str
     about: str = ""
     lasting: bool = False
+    general: bool = False
 
 
 def status_of(step: Step, progress: Progress | None, on_probation: bool, problem: str | None) -> UpdateStatus:
@@ -98,8 +100,8 @@ def trouble_after(step: Step, trouble: Trouble | None) -> Trouble | None:
     if isinstance(step, Serving):
         return None
     if isinstance(step, Rest) and step.problem is not None:
-        known = trouble is not None and (trouble.about in ("", about) or not about)
-        return trouble if known else Trouble(step.problem, about)
+        known = trouble is not None and not trouble.general and (trouble.about in ("", about) or not about)
+        return trouble if known else Trouble(step.problem, about, general=True)
     if trouble is None or trouble.lasting:
         return trouble
     over = isinstance(step, WaitForFormat) or (step.wanted is None) or (about and trouble.about not in ("", about))

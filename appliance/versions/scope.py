@@ -13,3 +13,8 @@ def scope_of(settings: Settings) -> Scope:
     formats = (settings.model_format,) if settings.model_format else preferred
     ours = settings.loop_organization is not None and settings.loop_project is not None
     return Scope(settings.loop_organization if ours else None, settings.loop_project if ours else None, formats)
+
+
+def runnable_formats(scope: Scope) -> tuple[str, ...]:
+    """The formats whose models may run on this box, by these settings or by others."""
+    return tuple(dict.fromkeys((*scope.formats, *FORMATS_WITHOUT_GPU)))

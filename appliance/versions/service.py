@@ -205,30 +205,34 @@ class Versions:
         A model that failed before is tried again: somebody says so.
         """
         mode = parse_mode(text)
-        await self._choose(mode, await self._known(mode.version) if mode.version is not None else None)
-
-    async def _known(self, version: str) -> Wanted:
-        """What is meant by a version: on disk, or else in the Loop. Raises `UnknownVersion`."""
+        if mode.version is None:
+            await self._choose(mode, None)
+            return
         models = await asyncio.to_thread(self._store.list)
-        sought = sought_in_loop(version, self.scope)
-        if meant_by(version, models, self.scope) or self._loop is None or sought is None:
-            model = resolve(version, models, self.scope)
-            return Wanted(model.id, model.version)
+        sought = sought_in_loop(mode.version, self.scope)
+        if meant_by(mode.version, models, self.scope) or self._loop is None or sought is None:
+            model = resolve(mode.version, models, self.scope)
+            await self._choose(mode, Wanted(model.id, model.version), ModelReference.of(model))
+        else:
+            await self._choose(mode, await self._in_loop(self._loop, sought[0]))
+
+    async def _in_loop(self, loop: LoopModels, version: str) -> Wanted:
+        """A version that is not on this box. Raises `UnknownVersion`."""
         try:
             with anyio.fail_after(LOOK_UP_WITHIN_SECONDS):
-                listed = await self._loop.models()
+                listed = await loop.models()
         except (LoopError, TimeoutError) as error:
             because = str(error) or f"it did not answer within {LOOK_UP_WITHIN_SECONDS:g} s"
             raise UnknownVersion(
                 f"Version {version} is not on this box, and the Loop cannot be asked for it: {because}"
             ) from error
-        found = listed_as(sought[0], listed)
+        found = listed_as(version, listed)
         if found is None:
             here = ", ".join(await asyncio.to_thread(lambda: self.local_versions)) or "none"
             raise UnknownVersion(f"Version {version} is neither on this box nor in the Loop; on this box are: {here}")
-        return Wanted(found.id, sought[0])
+        return Wanted(found.id, version)
 
-    async def _choose(self, mode: Mode, wish: Wanted | None) -> None:
+    async def _choose(self, mode: Mode, wish: Wanted | None, by_person: ModelReference | None = None) -> None:
         again = {wish.id} if wish is not None else set()
         if mode.control == "follow_loop" and self.watch is not None and self.watch.view.target is not None:
             again = {self.watch.view.target.model_uuid}
@@ -237,7 +241,7 @@ class Versions:
             state = state.in_mode(mode.control, mode.version)
             for model_id in again:
                 state = state.forgetting(model_id)
-            return state
+            return state if by_person is None else state.chosen_by_person(by_person)
 
         await self._keeper.change(chosen)
         self._updater.wish, self._updater.trouble = wish, None

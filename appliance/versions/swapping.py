@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 from appliance.versions.keeper import StateKeeper
 from appliance.versions.ports import Served, Serves
@@ -27,6 +28,9 @@ PROVEN_SECONDS = 300.0
 
 MAX_STARTS = 3
 """Of this program, without an orderly end, while a model is on probation: it may be what takes the box down."""
+
+
+MAX_FINGERPRINTS = 200
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Swapper:
         self._clock = clock
         self._calm_since = 0.0
         self._troubles = 0
+        self._fingerprints: dict[tuple[Path, int, int], str] = {}
 
     # ------------------------------------------------------------------ bringing into service
 
@@ -201,10 +206,20 @@ class Swapper:
 
     def _failed_before(self, model: StoredModel) -> bool:
         try:
-            fingerprint = open_bundle(model.folder, verify_hashes=False).fingerprint
-        except BundleError:
+            fingerprint = self._fingerprint(model)
+        except (BundleError, OSError):
             return False
         return self._keeper.state.failure(model.id, model.format, fingerprint, self._appliance_version) is not None
+
+    def _fingerprint(self, model: StoredModel) -> str:
+        """As `Bundle.fingerprint`, which may have to read all weights: once for each folder, for bundles never change."""
+        there = model.folder.stat()
+        key = (model.folder, there.st_ino, there.st_mtime_ns)
+        if key not in self._fingerprints:
+            if len(self._fingerprints) >= MAX_FINGERPRINTS:
+                self._fingerprints.clear()
+            self._fingerprints[key] = open_bundle(model.folder, verify_hashes=False).fingerprint
+        return self._fingerprints[key]
 
     def _failure(self, bundle: Bundle, reason: str) -> RememberedFailure:
         return self._remembered(

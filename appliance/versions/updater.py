@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -25,6 +25,7 @@ from appliance.versions.plan import (
     Postpone,
     Probe,
     Rest,
+    Serving,
     Situation,
     Step,
     WaitForFormat,
@@ -36,7 +37,7 @@ from appliance.versions.pruning import to_prune
 from appliance.versions.selection import Scope
 from appliance.versions.state import ModelReference, RememberedFailure, VersionState
 from appliance.versions.swapping import Swapper, in_words
-from models.bundle import Bundle
+from models.bundle import Bundle, Identity
 from models.errors import DetectorApplianceError, LoopBusy, LoopError, NotInLoop, StorageRefused
 from models.store import ModelStore, StoredModel
 from models.wire.node_status import OperationMode
@@ -47,6 +48,19 @@ T = TypeVar("T")
 
 LOOK_SECONDS = 5.0
 """Between two looks whether a model on probation has proven itself."""
+
+
+DISK_SECONDS = 60.0
+"""After which the models on disk are looked at again though nothing was done with them."""
+
+
+@dataclass(frozen=True)
+class _Disk:
+    """The models on disk as they were `at` that time, and those of them whose bytes failed before."""
+
+    at: float
+    models: Sequence[StoredModel]
+    failed: frozenset[Identity]
 
 
 @dataclass(frozen=True)
@@ -97,6 +111,7 @@ class Updater:
         self._unfit: tuple[Bundle, str] | None = None
         self._step: Step = Rest()
         self._doing: asyncio.Task[Any] | None = None
+        self._disk: _Disk | None = None
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
@@ -132,6 +147,7 @@ class Updater:
         """Something is different: think again. No swap begins after this that is not allowed any more."""
         if isinstance(self._step, Load) and self._doing is not None and not self._may_swap():
             self._doing.cancel()
+        self._disk = None
         self._wake.set()
 
     def unfit(self, bundle: Bundle, reason: str) -> None:
@@ -169,12 +185,23 @@ class Updater:
             if isinstance(step, AskForModels | Probe | Download):
                 assert self.from_loop is not None
                 await self._use_loop(step, self.from_loop)
+                self._disk = self._disk if isinstance(step, AskForModels | Probe) else None
             elif isinstance(step, Load):
                 await self._load(step)
+                self._disk = None
             else:
-                if isinstance(step, Rest) and step.given_up and self._keeper.state.mode == "specific_version":
-                    self.wish = None
+                await self._note_choice(step)
                 return self._seconds_until(step)
+
+    async def _note_choice(self, step: Step) -> None:
+        """A version that somebody chose by name and that serves is kept for good; one that was given up is no wish."""
+        state = self._keeper.state
+        if state.mode != "specific_version":
+            return
+        if isinstance(step, Rest) and step.given_up:
+            self.wish = None
+        if isinstance(step, Serving) and state.current is not None and state.current not in state.of_people:
+            await self._keeper.note(partial(VersionState.chosen_by_person, reference=state.current))
 
     async def _use_loop(self, step: AskForModels | Probe | Download, from_loop: FromLoop) -> None:
         if isinstance(step, AskForModels):
@@ -192,8 +219,7 @@ class Updater:
         return seconds
 
     async def _situation(self) -> Situation:
-        models = await asyncio.to_thread(self._store.list)
-        failed = await asyncio.to_thread(self._swapper.failed, models)
+        models, failed = await self._on_disk()
         now = self._clock()
         return Situation(
             state=self._keeper.state,
@@ -208,6 +234,18 @@ class Updater:
             locked_until=now + self.lock.seconds_left,
             paused=self.paused,
         )
+
+    async def _on_disk(self) -> tuple[Sequence[StoredModel], frozenset[Identity]]:
+        """The models, and those whose bytes failed before. Looked at again when something was done or asked, and now and
+        then, for somebody may have put a folder there; not with every look at the Loop.
+        """
+        if self._disk is None or self._clock() - self._disk.at >= DISK_SECONDS:
+            at = self._clock()
+            self._disk = None
+            models = await asyncio.to_thread(self._store.list)
+            failed = await asyncio.to_thread(self._swapper.failed, models)
+            self._disk = _Disk(at, models, failed)
+        return self._disk.models, self._disk.failed
 
     async def _while_wanted(self, step: Step, work: Coroutine[Any, Any, T]) -> T | None:
         """Do this until it is done, or the plan has become another one: None. What it raises is raised."""
@@ -229,6 +267,7 @@ class Updater:
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task})
+            self._disk = None
             self._wake.set()  # whatever woke it in vain, the plan is made anew
         return None if task.cancelled() else task.result()
 
@@ -257,7 +296,8 @@ class Updater:
         except BytesFailed as error:
             await self._keeper.note(partial(VersionState.remembering, failure=self._failure(step, error)))
             self._fail(f"{name} of the Loop cannot be used: {error.reason}", step)
-            self.holds.bytes_failed(key, f"{name} of the Loop cannot be used: {error.reason}")
+            sentence = f"{name} of the Loop cannot be used: {error.reason}"
+            self.holds.bytes_failed(key, sentence, blind=error.offer is None)
         except NotInLoop:
             from_loop.watch.forget_models()
             self.holds.not_there(key)
@@ -290,7 +330,7 @@ class Updater:
         if origin is not None:
             failure = failure.model_copy(update={"offer": origin.offer, "zip_sha256": origin.zip_sha256})
             await self._keeper.note(partial(VersionState.remembering, failure=failure))
-        self.holds.bytes_failed((step.wanted.id, step.format), failure.reason)
+        self.holds.bytes_failed((step.wanted.id, step.format), failure.reason, blind=failure.offer is None)
 
     async def _load(self, step: Load) -> None:
         model, key = step.model, (step.model.id, step.model.format)
@@ -302,8 +342,6 @@ class Updater:
         if outcome.serves:
             self.trouble = None
             self.holds.works(key)
-            if self._keeper.state.mode == "specific_version":
-                await self._keeper.note(partial(VersionState.chosen_by_person, reference=reference))
             return
         if not outcome.for_good and not self._may_swap():
             return  # it was called off at the last moment
@@ -311,8 +349,8 @@ class Updater:
         self._fail(sentence, step)
         if not outcome.for_good:
             self.holds.for_now(key, sentence)
-        elif self._keeper.state.download_of(reference) is not None:
-            self.holds.bytes_failed(key, sentence)
+        elif (origin := self._keeper.state.download_of(reference)) is not None:
+            self.holds.bytes_failed(key, sentence, blind=origin.offer is None)
             await self._discard(model, reference)
         elif self._keeper.state.mode == "specific_version":
             self.wish = None  # what serves goes on serving; the reason is told
@@ -332,6 +370,7 @@ class Updater:
         if unfit is None:
             return
         gone_back = await self._swapper.go_back(*unfit)
+        self._disk = None
         if gone_back is not None:
             about, sentence = gone_back
             self.trouble = Trouble(sentence, about, lasting=True)
@@ -344,6 +383,7 @@ class Updater:
             return
         models = await asyncio.to_thread(self._store.list)
         wanted = {self.target.id} if self.target is not None else set()
+        self._disk = None
         going = to_prune(
             models, self._keeper.state, keep=self._keep_versions, max_bytes=self._max_bytes, wanted=wanted
         )  # fmt: skip

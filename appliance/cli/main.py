@@ -18,6 +18,7 @@ from appliance.cli.detect import detect
 from appliance.cli.keys import keys
 from appliance.cli.loop import loop
 from appliance.cli.models import models
+from appliance.cli.outbox import outbox
 from appliance.cli.place import Surroundings
 from appliance.cli.serve import serve
 from appliance.cli.settings import settings
@@ -51,7 +52,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, demo, loop, detect, models, bench, settings, keys, version):
+for command in (serve, demo, loop, detect, models, outbox, bench, settings, keys, version):
     cli.add_command(command)
 
 

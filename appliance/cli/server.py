@@ -113,6 +113,15 @@ class Server:
                 )
             pause(0.2)
 
+    def ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Any request whose answer is an object. `options` as httpx has them."""
+        return self._object(method, path, **options)
+
+    def ask_if_there(self, method: str, path: str, **options: Any) -> httpx.Response | None:
+        """Any request; None where what it names is not there (404)."""
+        response = self._send(method, path, **options)
+        return None if response.status_code == httpx.codes.NOT_FOUND else _checked(response)
+
     def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         return self._answer(method, path, dict, **options)
 
@@ -127,17 +136,17 @@ class Server:
         return answer
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return _checked(self._send(method, path, **options))
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
-            response = self._client.request(method, path, **options)
+            return self._client.request(method, path, **options)
         except httpx.TimeoutException as error:
             raise DetectorApplianceError(
                 f"The server at {self.url} did not answer in time; its log may tell why."
             ) from error
         except httpx.TransportError as error:
             raise DetectorApplianceError(f"The server at {self.url} cannot be reached: {error}.") from error
-        if response.is_success:
-            return response
-        raise _KINDS.get(response.status_code, DetectorApplianceError)(_words(response))
 
 
 class _Watched(io.FileIO):
@@ -152,6 +161,12 @@ class _Watched(io.FileIO):
         data = super().read(-1 if size is None else size) or b""
         self._progress(len(data))
         return data
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    if response.is_success:
+        return response
+    raise _KINDS.get(response.status_code, DetectorApplianceError)(_words(response))
 
 
 def _words(response: httpx.Response) -> str:

@@ -182,6 +182,14 @@ class PictureFiles:
             return False
         return True
 
+    def put_back(self, item_id: str) -> bool:
+        """Move a rejected picture to the queue that it came from; False if it is gone meanwhile."""
+        return self.move("rejected", self.queue_before(item_id), item_id)
+
+    def queue_before(self, item_id: str) -> Queue:
+        """The queue from which a rejected picture came."""
+        return "priority" if self.note("rejected", item_id).get("queue") == "priority" else "normal"
+
     def note(self, folder: Folder, item_id: str) -> dict[str, Any]:
         """The note on a rejection; empty where there is none, or one that cannot be read."""
         try:

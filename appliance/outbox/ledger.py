@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from appliance.outbox import batching, folders, reasons
 from appliance.outbox.files import PictureFiles
-from appliance.outbox.folders import FOLDERS, Folder
+from appliance.outbox.folders import FOLDERS, REJECTED, Folder
 from appliance.outbox.index import TALLIES, Entry, Index, Tally, open_index
 from appliance.outbox.room import Count, OutboxBounds, Room
 from appliance.outbox.thinning import Pick, to_thin
@@ -68,18 +68,7 @@ class Ledger:
         return gone
 
     def _entries(self, folder: Folder, item_ids: Iterable[str]) -> Iterator[Entry]:
-        for item_id in item_ids:
-            facts = self._files.facts(folder, item_id)
-            if facts is not None:
-                reason = self._files.note(folder, item_id).get("reason") if folder == "rejected" else None
-                yield Entry(
-                    folder,
-                    item_id,
-                    facts.bytes,
-                    reasons.was_asked_for(facts.tags),
-                    reasons.shown(facts.tags),
-                    reason=reason if isinstance(reason, str) else None,
-                )
+        return (entry for item_id in item_ids if (entry := entry_of(self._files, folder, item_id)) is not None)
 
     def _ask(self, work: Callable[[Index], T]) -> T:
         try:
@@ -219,3 +208,13 @@ class Ledger:
 
     def _idle(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         return (entry for entry in entries if entry.id not in self._busy)
+
+
+def entry_of(files: PictureFiles, folder: Folder, item_id: str) -> Entry | None:
+    """What the disk says of a picture, as the index has it; None where its files are not both there."""
+    facts = files.facts(folder, item_id)
+    if facts is None:
+        return None
+    reason = files.note(folder, item_id).get("reason") if folder == REJECTED else None
+    asked_for, tags = reasons.was_asked_for(facts.tags), reasons.shown(facts.tags)
+    return Entry(folder, item_id, facts.bytes, asked_for, tags, reason=reason if isinstance(reason, str) else None)

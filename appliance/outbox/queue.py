@@ -186,8 +186,7 @@ class Outbox:
         with refusing("put rejected pictures back"):
             for item_id in self._pictures.ids("rejected") if item_ids is None else filter(folders.is_id, item_ids):
                 with self._ledger.lock:
-                    noted = self._pictures.note("rejected", item_id).get("queue")
-                    count += self._move(item_id, ("rejected",), "priority" if noted == "priority" else "normal")
+                    count += self._move(item_id, ("rejected",), self._pictures.queue_before(item_id))
         if count:
             self._listener()
         return count

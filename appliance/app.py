@@ -16,6 +16,7 @@ from fastapi_offline import FastAPIOffline
 
 from appliance import events
 from appliance.access import DEVICE_TABLE, Access, AccessMiddleware, AccessPolicy, ASGIApp, Refusals, own_names
+from appliance.adopting.adoption import Adoption
 from appliance.api import detect, errors, health, node, upload
 from appliance.api.bodies import MIB, Budget, WholeBodies
 from appliance.api.v1 import box, updates
@@ -39,7 +40,7 @@ from appliance.relevance import RelevanceFilter
 from appliance.reporting import CYCLE_SECONDS, Reporter
 from appliance.services import Services, image_limits
 from appliance.settings import Settings
-from appliance.versions.scope import scope_of
+from appliance.versions.scope import runnable_formats, scope_of
 from appliance.versions.service import Bounds, Versions
 from appliance.versions.state import STATE_FILE
 from models.files import FILE_SYSTEM
@@ -66,10 +67,13 @@ def build(settings: Settings, reread: Callable[[], Settings] | None = None) -> S
     )
     loop, connection = loop_client(settings), LoopConnection(None if settings.standalone else settings.loop_host)
     project = loop.project(str(settings.loop_organization), str(settings.loop_project)) if loop is not None else None
+    store = ModelStore(data / "models", [seed_folder()], free_space_floor=settings.min_free_disk_mb * MEGABYTE)
+    scope = scope_of(settings)
+    adopted = Adoption(data, store, runnable_formats(scope), FILE_SYSTEM).run()
     versions = Versions(
-        ModelStore(data / "models", [seed_folder()], free_space_floor=settings.min_free_disk_mb * MEGABYTE),
+        store,
         supervisor,
-        scope_of(settings),
+        scope,
         data / STATE_FILE,
         FILE_SYSTEM,
         appliance_version=metadata.version("detector-appliance"),
@@ -108,6 +112,7 @@ def build(settings: Settings, reread: Callable[[], Settings] | None = None) -> S
         budget=Budget(BODIES_IN_MEMORY),
         relevance=relevance,
         pick_budgets=budgets,
+        adopted=adopted,
         connection=connection,
         loop=loop,
         reread=reread or (lambda: settings),

@@ -28,17 +28,31 @@ def node_uuid(path: Path, name: str, files: FileSystem) -> str:
     that cannot be understood is kept aside. Where the disk does not let it be stored, the uuid holds until the next start.
     """
     known = _read(path, files)
-    found = known.get(name)
+    found = known.get(name) or known.get(_as_upstream_writes_it(name))
     if found is not None:
         return found
     candidates = set(known.values())
     made = candidates.pop() if len(candidates) == 1 else str(uuid.uuid4())
+    if made in known.values():
+        log.info("this box keeps the uuid %s, which it had as %s", made, " and ".join(sorted(known)))
+    elif known:
+        log.warning(
+            "%s knows %s, and none of them is %s: this box gets a new uuid in the Loop; with node_name as one of them it "
+            "keeps that one's",
+            path,
+            ", ".join(sorted(known)),
+            name,
+        )
     try:
         files.make_folders(path.parent)
         files.write_atomically(path, json.dumps({**known, name: made}).encode())
     except OSError as error:
         log.error("the uuid of this box changes with the next start: %s", refusal(error, f"store it in {path}"))
     return made
+
+
+def _as_upstream_writes_it(name: str) -> str:
+    return name.lower().replace(" ", "_")
 
 
 def _read(path: Path, files: FileSystem) -> dict[str, str]:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 from appliance.access import Access
+from appliance.adopting.record import Record
 from appliance.api.bodies import MIB, Budget
 from appliance.budgets import PickBudgets
 from appliance.connection import LoopConnection
@@ -74,6 +75,7 @@ class Services:
     budget: Budget
     relevance: RelevanceFilter
     pick_budgets: PickBudgets
+    adopted: Record
     connection: LoopConnection
     reread: Callable[[], Settings]
     apply: Callable[[Services, Settings], None]

@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from appliance.adopting import record
+from appliance.adopting.record import RECORD_FILE, Record
 from appliance.settings import Settings
 from appliance.versions import state as state_file
 from appliance.versions.selection import Scope, at_start, parse_mode, resolve
@@ -49,6 +51,7 @@ class Folder:
             ],
             "broken": [{"folder": str(folder), "reason": reason} for folder, reason in self._store.broken()],
             "failures": [{"model_id": each.model_id, "reason": each.reason} for each in state.failures],
+            "foreign": (record.load(self._settings.data_folder / RECORD_FILE) or Record()).foreign(),
         }
 
     def find(self, wanted: str) -> StoredModel:

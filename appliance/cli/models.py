@@ -59,6 +59,8 @@ def list_models(place: Place, as_json: bool) -> None:
     click.echo(table(("", "version", "model", "format", "size", ""), rows, right=(4,)))
     for broken in found["broken"]:
         click.echo(f"Not a model: {broken['folder']}: {broken['reason']}", err=True)
+    for foreign in found.get("foreign", ()):
+        click.echo(f"Left by learning-loop-node: models/{foreign['folder']}: {foreign['reason']}", err=True)
 
 
 @models.command()

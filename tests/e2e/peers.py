@@ -38,6 +38,7 @@ PEERS: Mapping[str, Peer] = {
     # nicegui>=3 lacks a module that rosys 0.28 imports; numpy<2 and its OpenCV have no wheels beyond 3.12
     "rosys-0.28": Peer(("rosys==0.28.0", "nicegui<3"), oldest=(3, 11), newest=(3, 12)),
     "learning-loop-node-0.13": Peer(("learning-loop-node==0.13.7",), newest=(3, 12)),
+    "learning-loop-node-0.20": Peer(("learning-loop-node==0.20.2",)),
     "learning-loop-node-0.27": Peer(
         ("learning-loop-node==0.27.0", "ai-edge-litert>=2.1,<3", "opencv-python-headless>=4.10")
     ),

@@ -91,6 +91,10 @@ class CrashingFileSystem(FileSystem):
             node = self._folder(folder)
             node.synced = dict(node.live)
 
+    def sync_everything(self) -> None:
+        self.step()
+        _sync(self._tree)
+
     def make_folder(self, folder: Path) -> None:
         self.step()
         super().make_folder(folder)
@@ -100,6 +104,11 @@ class CrashingFileSystem(FileSystem):
         self.step()
         super().rename(source, target)
         self._folder(target.parent).live[target.name] = self._folder(source.parent).live.pop(source.name)
+
+    def link(self, source: Path, target: Path) -> None:
+        self.step()
+        super().link(source, target)
+        self._folder(target.parent).live[target.name] = self._folder(source.parent).live[source.name]
 
     def unlink(self, path: Path) -> None:
         self.step()
@@ -170,6 +179,15 @@ def _read(folder: Path) -> _Folder:
             data = path.read_bytes()
             live[path.name] = _File(bytearray(data), data)
     return _Folder(live, dict(live))
+
+
+def _sync(folder: _Folder) -> None:
+    folder.synced = dict(folder.live)
+    for node in folder.live.values():
+        if isinstance(node, _Folder):
+            _sync(node)
+        else:
+            node.synced = bytes(node.live)
 
 
 def _draw(folder: _Folder, target: Path, dice: random.Random | None) -> None:

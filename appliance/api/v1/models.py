@@ -43,11 +43,15 @@ class ModelItem(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All models, folders that should be models and are none, and models that failed."""
+    """All models, folders that should be models and are none, and models that failed.
+
+    `foreign` are those that learning-loop-node has left here and this box cannot run.
+    """
 
     models: list[ModelItem]
     broken: list[dict[str, str]]
     failures: list[dict[str, str]]
+    foreign: list[dict[str, str]]
 
 
 def router(services: Services) -> APIRouter:
@@ -82,6 +86,7 @@ def router(services: Services) -> APIRouter:
             models=[item(model) for model in found],
             broken=[{"folder": str(folder), "reason": reason} for folder, reason in broken],
             failures=failures_in_words(services.versions.state.failures),
+            foreign=services.adopted.foreign(),
         )
 
     responses: dict[int | str, dict[str, Any]] = {

@@ -22,9 +22,6 @@ from models.errors import SettingsInvalid
 FOLDER = "loop"
 """Within the data folder, where --data-dir names no other."""
 
-MAX_MESSAGE = 64 * 2**20
-"""Bytes of a Socket.IO message."""
-
 PATIENCE = 5
 """Seconds that requests under way have to end when the loop stops."""
 
@@ -89,6 +86,7 @@ def _serve(
     import uvicorn
 
     from appliance.loop_server.app import LoopServerSettings, create_loop
+    from appliance.loop_server.events import MAX_MESSAGE
 
     logs.configure(settings.log_level, settings.log_format, sys.stderr)
     url = lock.local_url(settings.bind_host, port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Iterator
@@ -15,12 +16,17 @@ from appliance.access import DEVICE_TABLE, Right, walk
 from appliance.app import build, rest
 from appliance.cli.main import cli
 from appliance.events import Events
+from appliance.loop_server import app as loop_app
+from appliance.loop_server.rights import LOOP_TABLE, PROJECT
+from appliance.loop_server.settings import LoopServerSettings
 from appliance.settings import Settings, environment_names
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 WHO = {Right.OPEN: "open", Right.DETECT: "detect", Right.CHANGE_OR_SEE: "closed"}
+
+WHO_IN_THE_LOOP = {Right.OPEN: "open", Right.NODE: "node", Right.CHANGE_OR_SEE: "user", Right.ADMINISTRATE: "admin"}
 
 PAGES = {"GET /", "GET /live", "GET /models", "GET /outbox"}
 """Routes that are no REST: the dashboard's library serves them."""
@@ -107,6 +113,19 @@ def test_every_route_is_documented_with_who_may_use_it(settings: Settings) -> No
     for route, (who, _) in table.items():
         method, path = route.split(" ")
         assert who == WHO[DEVICE_TABLE.right_to(method, path.replace("{version}", "1.0"))], route
+
+
+def test_every_route_of_the_embedded_loop_is_documented_with_who_may_use_it(tmp_path: Path) -> None:
+    services = loop_app.build(LoopServerSettings(tmp_path, test_data=True))
+    try:
+        served = {f"{method} {path}".replace(PROJECT, "…") for method, path in walk(loop_app.rest(services).routes)}
+    finally:
+        asyncio.run(services.database.close())
+    table = documented("Routes of the embedded loop")
+    assert sorted(table) == sorted(route for route in served if not INSIDE.fullmatch(route))
+    for route, (who, _) in table.items():
+        method, path = re.sub(r"[{}]", "", route.replace("…", PROJECT)).split(" ")
+        assert who == WHO_IN_THE_LOOP[LOOP_TABLE.right_to(method, path)], route
 
 
 def test_every_event_is_documented_with_who_may_send_it(settings: Settings) -> None:

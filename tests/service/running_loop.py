@@ -15,13 +15,12 @@ import uvicorn
 
 from appliance.access import ASGIApp
 from appliance.loop_server.app import LoopServerSettings, build, guarded, rest
+from appliance.loop_server.events import MAX_MESSAGE
 from appliance.loop_server.services import LoopServices
 
 T = TypeVar("T")
 
 START_SECONDS = 60.0
-
-MAX_MESSAGE = 64 * 2**20
 
 
 class RunningLoop:

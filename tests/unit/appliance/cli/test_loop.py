@@ -12,6 +12,7 @@ import uvicorn
 
 from appliance.lock import acquire
 from appliance.loop_server import app
+from appliance.loop_server.events import MAX_MESSAGE
 from appliance.loop_server.settings import LoopServerSettings
 from tests.unit.appliance.cli.conftest import Shell
 
@@ -47,7 +48,7 @@ def test_it_has_a_port_and_a_folder_of_its_own(shell: Shell, started: Started) -
     shell.ok("loop", NODE_PORT="81")
     assert (started.configs[0].host, started.configs[0].port) == ("127.0.0.1", 8014)
     assert started.configs[0].proxy_headers is False
-    assert started.configs[0].ws_max_size >= 64 * 2**20
+    assert started.configs[0].ws_max_size == MAX_MESSAGE
     assert started.settings[0] == LoopServerSettings(shell.data / "loop", host="127.0.0.1:8014")
 
 

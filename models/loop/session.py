@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import os
+import socket
 import ssl
+import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies
 
 import anyio
 import httpx
@@ -33,6 +36,9 @@ IDLE_CONNECTION_S = 60.0
 MOST_CONNECTIONS = 32
 MOST_ANSWER_BYTES = 16 * 1024 * 1024
 MOST_ERROR_BYTES = 64 * 1024
+ENDS_AT_ONCE = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+"""A closed connection is reset: else the system goes on for megabytes with a request that was cancelled."""
+
 REFUSED_LOGIN_RESTS_S = 15.0
 
 
@@ -283,17 +289,22 @@ class LoopSession:
             # Loading certificates takes tens of milliseconds; where there is no TLS none are needed.
             verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
+            limits = httpx.Limits(
+                max_connections=MOST_CONNECTIONS,
+                max_keepalive_connections=MOST_CONNECTIONS,
+                keepalive_expiry=IDLE_CONNECTION_S,
+            )
+            transport = self._transport
+            if transport is None and not (through_proxy and getproxies()):
+                # With a proxy httpx must make the transports itself; there the system may send on what it has in store.
+                transport = httpx.AsyncHTTPTransport(verify=verify, limits=limits, socket_options=[ENDS_AT_ONCE])
             return httpx.AsyncClient(
                 base_url=self.url,
-                transport=self._transport,
+                transport=transport,
                 verify=verify,
                 trust_env=through_proxy,
                 timeout=httpx.Timeout(ANSWER_WITHIN_S, connect=CONNECT_WITHIN_S),
-                limits=httpx.Limits(
-                    max_connections=MOST_CONNECTIONS,
-                    max_keepalive_connections=MOST_CONNECTIONS,
-                    keepalive_expiry=IDLE_CONNECTION_S,
-                ),
+                limits=limits,
                 # Compressed answers could not be bounded by what arrives, nor resumed.
                 headers={"user-agent": "detector-appliance", "accept-encoding": "identity"},
             )

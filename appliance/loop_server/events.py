@@ -18,6 +18,7 @@ from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
 from appliance.access import SocketCallers
 from appliance.loop_server import detector_records, model_records
 from appliance.loop_server.image_records import annotate_segmentation
+from appliance.loop_server.open_doors import pass_through
 from appliance.loop_server.projects import project_key
 from appliance.loop_server.services import LoopServices
 from models.errors import AccessDenied, DetectorApplianceError, InputTooLarge, InvalidInput
@@ -40,6 +41,8 @@ MAX_MESSAGE = 4 * 2**20
 MAX_CONNECTIONS = 500
 
 ANNOTATION_NODE = "annotation_node"
+DETECTOR = "detector"
+"""Kinds of nodes, as their header `nodeType` says them."""
 
 Model = TypeVar("Model", bound=BaseModel)
 Handler = Callable[["Connection", tuple[Any, ...]], Awaitable[Any]]
@@ -116,14 +119,16 @@ def register(server: socketio.AsyncServer, services: LoopServices) -> None:
         if len(connections) >= MAX_CONNECTIONS:
             raise socketio.exceptions.ConnectionRefusedError(f"{MAX_CONNECTIONS} nodes are connected already")
         said = cast("dict[str, Any]", environ)
+        texts = [str(said.get(name, ""))[:64] for name in ("HTTP_NODETYPE", "HTTP_ORGANIZATION", "HTTP_PROJECT")]
+        connection = Connection(sid, *texts)
         callers.connected(sid, said, auth)
         try:
-            callers.demand(sid, "connect")
+            if connection.node_type != DETECTOR:  # those up to 0.15 never log in
+                callers.demand(sid, "connect")
         except AccessDenied as error:
             callers.disconnected(sid)
             raise socketio.exceptions.ConnectionRefusedError(str(error)) from error
-        texts = [str(said.get(name, ""))[:64] for name in ("HTTP_NODETYPE", "HTTP_ORGANIZATION", "HTTP_PROJECT")]
-        connections[sid] = Connection(sid, *texts)
+        connections[sid] = connection
         services.nodes.connected(sid)
         return None
 
@@ -140,7 +145,7 @@ def register(server: socketio.AsyncServer, services: LoopServices) -> None:
     def handle(name: str, handler: Handler) -> None:
         async def on_event(sid: str, *arguments: Any) -> dict[str, Any]:
             try:
-                callers.demand(sid, name)
+                pass_through(services, callers.demand(sid, name))
                 payload = await handler(connections[sid], arguments)
                 return SocketResponse(success=True, payload=payload).model_dump()
             except DetectorApplianceError as error:

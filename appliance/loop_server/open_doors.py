@@ -13,7 +13,11 @@ MEGABYTE = 1_000_000
 
 def enter(services: LoopServices, request: Request) -> None:
     """Count a request of somebody who is not known. Raises `LoopBusy` if there were too many lately."""
-    caller = caller_in(request.scope)
+    pass_through(services, caller_in(request.scope))
+
+
+def pass_through(services: LoopServices, caller: Caller) -> None:
+    """The same for whatever somebody wants. Raises `LoopBusy`."""
     if not _is_bounded(caller):
         return
     wait = max(services.open_requests.wait(caller.address), services.open_megabytes.wait(caller.address))

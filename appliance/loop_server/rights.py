@@ -31,7 +31,7 @@ LOOP_TABLE = AccessTable(
     },
     events={
         "connect": Right.NODE,
-        "update_detector": Right.NODE,
+        "update_detector": Right.OPEN,  # those that use it never log in
         "update_trainer": Right.CHANGE_OR_SEE,
         "update_training": Right.CHANGE_OR_SEE,
         "update_annotation_node": Right.CHANGE_OR_SEE,

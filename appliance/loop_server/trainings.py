@@ -96,6 +96,10 @@ class Trainings:
 
         def create(connection: Connection) -> TrainingRecord:
             found = find(connection, organization, project)
+            # Its status may be from before, and old trainers let go of the training that they run.
+            running = training_records.open_training_of(connection, trainer_id)
+            if running is not None:
+                raise LoopRefused(f"Trainer {status.name!r} has a training already, which is {running.state}", 409)
             base = _base(connection, found.key, base_model)
             details = TrainingDetails(
                 categories=_categories(connection, found.key, category_names),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import aiohttp
 import pytest
 import socketio
 
+from appliance.loop_server.throttle import Throttle
 from tests.service.loop_server.node import TRAINER_STATUS, Node
 from tests.service.loop_server.shop import Shop
 from tests.service.running_loop import RunningLoop
@@ -212,6 +214,76 @@ class TestOldDetectors:
                 assert "no project" in answer["error_msg"]
 
         asyncio.run(story())
+
+
+class Stranger:
+    """A Socket.IO client at another address: polls, as every client does at first, with whatever it has."""
+
+    def __init__(self, loop: RunningLoop, node_type: str, *, login: bool) -> None:
+        self._client = loop.client(("203.0.113.9", 40000))
+        self._headers = {"nodeType": node_type, "organization": "", "project": ""}
+        if login:
+            assert self._client.post("/api/login", data={"username": "", "password": ""}).status_code == 200
+        opened = self._client.get("/ws/socket.io/?EIO=4&transport=polling", headers=self._headers)
+        self._sid = json.loads(opened.text[1:])["sid"]
+        self.welcome = self.send("40")
+
+    def send(self, packet: str) -> str:
+        """Send a packet; what comes back first."""
+        path = f"/ws/socket.io/?EIO=4&transport=polling&sid={self._sid}"
+        assert self._client.post(path, content=packet, headers=self._headers).status_code == 200
+        return self._client.get(path, headers=self._headers).text
+
+    def tell(self, event: str, *arguments: Any) -> dict[str, Any]:
+        """Send an event; the acknowledgement."""
+        answer = self.send("421" + json.dumps([event, *arguments]))
+        assert answer.startswith("431"), answer
+        [found] = json.loads(answer[3:])
+        acknowledged: dict[str, Any] = found
+        return acknowledged
+
+
+class TestStrangers:
+    """Who has no login, or a detector's."""
+
+    @pytest.mark.parametrize("node_type", ["trainer", "annotation_node", "node", "", "Detector"])
+    def test_nodes_have_to_log_in(self, loop: RunningLoop, node_type: str) -> None:
+        assert Stranger(loop, node_type, login=False).welcome.startswith("44")
+
+    @pytest.mark.parametrize("login", [True, False])
+    def test_an_old_detector_never_logs_in_and_hears_what_is_deployed_all_the_same(
+        self, loop: RunningLoop, shop: Shop, login: bool
+    ) -> None:
+        uploaded = shop.upload("mocked")
+        shop.http.put(f"{shop.path}/deployment/target", json={"version": "1.0"})
+        detector = Stranger(loop, "detector", login=login)
+        assert detector.welcome.startswith("40")
+        answer = detector.tell("update_detector", shop.organization, shop.project, OLD_DETECTOR_STATUS)
+        assert answer["payload"]["target_model_id"] == uploaded["id"]
+
+    @pytest.mark.parametrize("login", [True, False])
+    def test_a_detector_may_do_no_more_than_that(self, loop: RunningLoop, login: bool) -> None:
+        detector = Stranger(loop, "detector", login=login)
+        for event, arguments in (
+            ("update_trainer", (TRAINER_STATUS,)),
+            ("update_training", ("workshop", "parts", {"trainer_id": "x"})),
+            ("update_annotation_node", (ANNOTATOR_STATUS,)),
+            ("update_segmentation_annotation", ("workshop", "parts", {})),
+        ):
+            answer = detector.tell(event, *arguments)
+            assert not answer["success"]
+            assert "log in" in answer["error_msg"]
+
+    def test_what_they_may_do_they_may_not_do_without_end(
+        self, loop: RunningLoop, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        detector = Stranger(loop, "detector", login=False)
+        monkeypatch.setattr(loop.services, "open_requests", Throttle(3, time.monotonic))
+        answers = [
+            detector.tell("update_detector", shop.organization, shop.project, OLD_DETECTOR_STATUS) for _ in range(5)
+        ]
+        assert [answer["success"] for answer in answers] == [True] * 3 + [False] * 2
+        assert "network does more" in answers[-1]["error_msg"]
 
 
 BAD: list[tuple[str, tuple[Any, ...]]] = [

@@ -267,6 +267,18 @@ class TestBeginning:
         assert loop.http.post(story.path, json={"trainer_id": "nobody"}).status_code == 404
         assert loop.http.post(story.path, json={}).status_code == 422
 
+    def test_a_trainer_that_has_one_already_though_it_has_not_said_so(self, loop: RunningLoop, story: Story) -> None:
+        """Trainers up to 0.24 would begin the second and forget the first."""
+
+        async def tell() -> None:
+            async with Node(loop) as trainer:
+                await story.begun(trainer)
+                answer = await story.begin(trainer)
+                assert (answer.status_code, "has a training already" in answer.text) == (409, True)
+                assert len(trainer.heard) == 1
+
+        asyncio.run(tell())
+
     def test_a_trainer_that_does_not_answer_but_begins(
         self, loop: RunningLoop, story: Story, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -84,10 +84,12 @@ async def test_a_cancelled_upload_ends_at_once_and_no_byte_follows() -> None:
 
     async def slow(asked: Asked, writer: asyncio.StreamWriter) -> None:
         nonlocal came
-        while piece := await asked.reader.read(65536):
-            came += len(piece)
-        gone.set()
-        writer.close()
+        try:
+            while piece := await asked.reader.read(65536):
+                came += len(piece)
+        finally:
+            gone.set()
+            writer.close()
 
     async def throttle(size: int) -> None:
         nonlocal allowed

@@ -59,21 +59,17 @@ class Sampler:
             return self._readings
 
     async def _sample(self, now: float) -> None:
-        seconds = now - self._at if self._at is not None else None
+        missed = SECONDS if self._at is None else min(round(now - self._at) - 1, SECONDS)
         self._at = now
         self.vitals = await asyncio.to_thread(self._machine.look)
-        if seconds is not None:
-            missed = min(round(seconds) - 1, SECONDS)
-            self._samples.extend([Sample()] * missed)
-            if missed > 1:
-                seconds = None  # what happened while nobody looked is no rate of this second
-        self._samples.append(self._since(seconds))
+        self._samples.extend([Sample()] * missed)
+        self._samples.append(self._latest(after_a_pause=missed > 1))
         self._pictures, self._milliseconds = self._recent.pictures, dict(self._recent.milliseconds)
         self._readings = self._told()
 
-    def _since(self, seconds: float | None) -> Sample:
-        if seconds is None:
-            return Sample(vitals=self.vitals)
+    def _latest(self, after_a_pause: bool) -> Sample:
+        if after_a_pause:  # what happened while nobody looked is nothing of this second
+            return Sample(self._recent.rate(), vitals=self.vitals)
         pictures = self._recent.pictures - self._pictures
         latency = tuple(
             (self._recent.milliseconds.get(stage, 0.0) - self._milliseconds.get(stage, 0.0)) / pictures
@@ -81,7 +77,7 @@ class Sampler:
             else None
             for stage in STAGES
         )
-        return Sample(pictures / seconds, latency, self.vitals)
+        return Sample(self._recent.rate(), latency, self.vitals)
 
     def _told(self) -> Readings:
         samples, supervisor = tuple(self._samples), self._services.supervisor

@@ -62,7 +62,7 @@ export default {
   },
   methods: {
     colour(index) { return `var(--series-${(index % 4) + 1})`; },
-    last(one) { return one.values.length ? one.values[one.values.length - 1] : null; },
+    last(one) { return one.values.filter((value) => value !== null).pop() ?? null; },
     text(value) {
       if (value === null || value === undefined) return "–";
       return (value >= 100 || Number.isInteger(value) ? Math.round(value) : value >= 10 ? value.toFixed(0) : value.toFixed(1)) + (this.unit ? " " + this.unit : "");

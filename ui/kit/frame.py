@@ -12,7 +12,7 @@ from ui.kit import theme
 from ui.kit.icons import Icon, icon
 from ui.kit.words import Words
 
-THEMES = {"system": "As the system", "light": "Light", "dark": "Dark"}
+THEMES = {"system": "System", "light": "Light", "dark": "Dark"}
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,17 @@ class Place:
 
 
 class Frame:
-    """What stays on top of a page: its parts are changed while it is open."""
+    """What stays on top of a page: its parts are changed while it is open.
 
-    def __init__(self, truth: ui.element, sentence: Words, severity: Words) -> None:
+    The sentence holds numbers that change every second. So that readers are not told each of them, they hear of it in a
+    place of its own, when it becomes better or worse.
+    """
+
+    def __init__(self, truth: ui.element, sentence: Words, severity: Words, heard: Words) -> None:
         self._truth = truth
         self._sentence = sentence
         self._severity = severity
+        self._heard = heard
 
     def say(self, sentence: str, severity: str) -> None:
         """The one sentence of truth, and how good it is: good, notice, warning or error."""
@@ -40,6 +45,7 @@ class Frame:
         ]
         if self._truth.props.get("data-severity") != severity:
             self._truth.props["data-severity"] = severity
+            self._heard.text = self._severity.text + sentence
 
 
 @contextmanager
@@ -52,15 +58,17 @@ def page_frame(title: str, here: str, places: Sequence[Place], *, product: str) 
         skip.props["href"] = "#content"
         _navigation(here, places, product)
         with ui.element("header").classes("topline"):
-            with ui.element("div").classes("truth").props('role="status" data-severity="notice"') as truth:
+            with ui.element("div").classes("truth").props('data-severity="notice"') as truth:
                 ui.element("span").classes("dot").props('aria-hidden="true"')
                 with Words("p"):
                     severity = Words("span", "", "unseen")
                     sentence = Words("span")
-            _theme_switch()
+            heard = Words("p", "", "unseen").props('role="status" aria-live="polite"')
         with ui.element("main").classes("content").props('id="content" tabindex="-1"'):
             Words("h1", title, "unseen" if here == "/" else "")
-            yield Frame(truth, sentence, severity)
+            yield Frame(truth, sentence, severity, heard)
+        with ui.element("footer").classes("foot"):
+            _theme_switch()
 
 
 def _navigation(here: str, places: Sequence[Place], product: str) -> None:

@@ -59,6 +59,7 @@ export default {
   },
   unmounted() { this.left = true; },
   methods: {
+    come() { this.$nextTick(() => this.$el.scrollIntoView({ behavior: "smooth", block: "nearest" })); },
     share(part, whole) { return (100 * part) / whole + "%"; },
     take() {
       const prefix = this.src.startsWith("/") ? window.path_prefix || "" : "";

@@ -71,6 +71,10 @@ class Picture(ui.element, component="picture.js"):
         self.update()
         self._tell(box)
 
+    def into_view(self) -> None:
+        """Bring it before the visitor's eyes."""
+        self.run_method("come")
+
     def _shown(self, event: events.GenericEventArguments) -> None:
         if event.args == self.props["src"]:
             self._arrived.set()

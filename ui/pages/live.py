@@ -104,7 +104,7 @@ class _Live:
 
     async def _take(self, key: str) -> None:
         await self._show_outcome(self._seeing.look_again(key))
-        ui.run_javascript('document.getElementById("content").scrollIntoView()')
+        self._picture.into_view()
 
     async def _show_outcome(self, looking: Awaitable[Sight]) -> None:
         self._end_drawing()
@@ -150,7 +150,7 @@ class _Live:
         self._picture.draw(True)
         self._form.set_visibility(True)
         self._choices.set_visibility(False)
-        ui.run_javascript('document.getElementById("missed-name").focus()')
+        self._picture.into_view()
 
     def _end_drawing(self) -> None:
         self._box = None

@@ -32,7 +32,7 @@ FOLDERS: tuple[tuple[OutboxFolder, str, str], ...] = (
         "Waiting",
         "Nothing waits. Pictures that the model was unsure of, and those that are uploaded, come here.",
     ),
-    ("priority", "Sent first", "Nothing waits to be sent first."),
+    ("priority", "To go first", "Nothing waits to be sent first."),
     ("rejected", "Rejected", "The Learning Loop has rejected nothing."),
 )
 
@@ -63,7 +63,7 @@ class _Outbox:
             with tiles():
                 self._waiting, self._first, self._rejected, self._bytes = (
                     Tile("Waiting"),
-                    Tile("Sent first"),
+                    Tile("To go first"),
                     Tile("Rejected"),
                     Tile("On the disk"),
                 )

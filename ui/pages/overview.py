@@ -73,11 +73,11 @@ def _trouble(box: Box, around: Page, trouble: Trouble) -> None:
 async def _readings(box: Box) -> None:
     with tiles():
         pictures, waiting, restarts = (
-            Tile("Pictures since start"),
-            Tile("Waiting for the model"),
-            Tile("Model restarts"),
+            Tile("Pictures so far"),
+            Tile("In the queue"),
+            Tile("Restarts"),
         )
-    with ui.element("div").classes("grid").style("--least: 240px"):
+    with ui.element("div").classes("grid few").style("--least: 240px"):
         rate, latency, load, temperature = (
             _chart("Rate", "/s"),
             _chart("Time for a picture", "ms", stacked=True, least_top=10),

@@ -42,13 +42,15 @@ Located = TypeVar("Located", BoxDetection, PointDetection)
 class Kind(Generic[Located]):
     """A kind of detection that has a place in the picture, and how such are compared. `rows` are those of a geometry.
 
-    `reach` says where the first rows of all geometries lie that may be similar: from, to.
+    `reach` says where the first rows of all geometries lie that may be similar: from, to. `size` is the row, if there is
+    one, in which similar ones differ by a factor of 2 at most.
     """
 
     rows: int
     geometry: Callable[[Sequence[Located]], Geometry]
     reach: Callable[[Geometry], tuple[Numbers, Numbers]]
     similar: Callable[[Rows, Rows], NDArray[np.bool_]]
+    size: int | None = None
 
     def pairs(
         self, detections: Geometry, categories: Numbers, others: Geometry, other_categories: Numbers
@@ -61,7 +63,11 @@ class Kind(Generic[Located]):
         # Categories are laid so far beside each other that none reaches into another.
         low, high = _beside(low, categories), _beside(high, categories)
         found: list[tuple[Indices, Indices]] = []
-        for one, other in within_reach(low, high, _beside(others[0], other_categories)):
+        for near in within_reach(low, high, _beside(others[0], other_categories)):
+            one, other = near
+            if self.size is not None:
+                alike = of_like_size(detections[self.size].take(one), others[self.size].take(other))
+                one, other = one[alike], other[alike]
             # Row by row, for many pairs three times as fast as the whole at once.
             similar = self.similar([row.take(one) for row in detections], [row.take(other) for row in others])
             found.append((one[similar], other[similar]))
@@ -144,9 +150,14 @@ def within_reach(low: Numbers, high: Numbers, positions: Numbers) -> Iterator[tu
         yield first, order[np.repeat(start[begin:end] - before, some) + np.arange(len(first))]
 
 
+def of_like_size(sizes: Numbers, others: Numbers) -> Indices:
+    """Where two sizes differ by a factor of 2 at most. Those of two boxes with half of their union in common do."""
+    return np.flatnonzero((sizes <= 2.0 * others) & (others <= 2.0 * sizes))
+
+
 def _beside(positions: Numbers, categories: Numbers) -> Numbers:
     return np.clip(positions, -FAR_PIXELS, FAR_PIXELS) + categories * (4 * FAR_PIXELS)
 
 
-BOXES = Kind(5, box_geometry, reach_of_boxes, similar_boxes)
+BOXES = Kind(5, box_geometry, reach_of_boxes, similar_boxes, size=4)
 POINTS = Kind(2, point_geometry, reach_of_points, similar_points)

@@ -135,6 +135,8 @@ def test_a_cup_that_was_certain_at_first_is_known_when_it_becomes_uncertain(rele
         ("elsewhere", box(x=200), True),
         ("overlap of exactly one half", box(width=40), False),
         ("overlap just below one half", box(width=41), True),
+        ("exactly one half of it", box(width=10), False),
+        ("just below one half of it", box(width=9), True),
         ("a box without extent", box(width=0), True),
         ("a point where the box is", point(20, 20, name="cup"), True),
     ],

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench import autoupload, incidents, machine, relevance, rounds
+from tests.bench import autoupload, fleet, incidents, machine, relevance, rounds
 from tests.bench.contestants import BareLoops, appliance, bare_loop, plain_server, upstream_node
 from tests.bench.goals import Goal, table
 from tests.bench.load import Clients
 from tests.bench.photograph import write_photograph
 from tests.bench.processes import memory
 
-PARTS = ("rounds", "swap", "kill", "memory", "start", "relevance", "autoupload")
+PARTS = ("rounds", "swap", "kill", "memory", "start", "relevance", "autoupload", "fleet")
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,13 @@ class Effort:
     pictures: tuple[int, int]
     starts: int
     decisions: int
+    outage: float
 
 
-THOROUGH = Effort(rounds=7, seconds=10.0, swaps=6, kills=10, pictures=(1_000, 10_000), starts=5, decisions=2_000)
-QUICK = Effort(rounds=3, seconds=4.0, swaps=2, kills=3, pictures=(300, 1_500), starts=2, decisions=300)
+THOROUGH = Effort(
+    rounds=7, seconds=10.0, swaps=6, kills=10, pictures=(1_000, 10_000), starts=5, decisions=2_000, outage=60.0
+)
+QUICK = Effort(rounds=3, seconds=4.0, swaps=2, kills=3, pictures=(300, 1_500), starts=2, decisions=300, outage=15.0)
 
 
 def main() -> int:
@@ -118,6 +121,8 @@ def measure_incident(part: str, effort: Effort, folder: Path, picture: Path, cli
         return relevance.measure(effort.decisions)
     if part == "autoupload":
         return autoupload.measure(clients, folder / part, effort.rounds, effort.seconds)
+    if part == "fleet":
+        return fleet.measure(folder / part, effort.outage)
     data_folder = folder / part
     if part == "swap":
         data_folder.mkdir()

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from appliance.adopting import record
+from appliance.adopting.record import RECORD_FILE, LeftModel, Record
 from appliance.versions import state as state_file
 from appliance.versions.state import STATE_FILE, RememberedFailure, VersionState
 from models.bundle import pack
@@ -45,6 +47,15 @@ class TestWithoutServer:
         assert "is what would serve" in shell.fails("models", "remove", "1.9")
         shell.ok("models", "remove", "1.10")
         assert "1.10" not in shell.ok("models", "list")
+
+    def test_models_that_a_node_left_and_this_box_cannot_run_are_told_with_the_reason(self, shell: Shell) -> None:
+        left = LeftModel(folder="1.3", format="yolov5_wts", why_not="it has the format 'yolov5_wts'")
+        record.save(shell.data / RECORD_FILE, Record(models=(left, LeftModel(folder="1.4"))), FILE_SYSTEM)
+
+        told = shell.run("models", "list").stderr
+
+        assert told == "Left by learning-loop-node: models/1.3: it has the format 'yolov5_wts'\n"
+        assert [each["folder"] for each in json.loads(shell.ok("models", "list", "--json"))["foreign"]] == ["1.3"]
 
     def test_what_was_chosen_is_what_the_next_server_reads(self, shell: Shell) -> None:
         shell.ok("models", "add", zipped(shell, "1.9"))

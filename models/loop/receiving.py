@@ -165,9 +165,8 @@ class Receiver:
         if self.received <= self._part.synced:
             return  # nothing new
         self._files.sync_file(self._file)
-        if self._part.synced == 0:
-            self._files.sync_folder(self._to.parent)  # the file's name
         self._part = self._part.model_copy(update={"synced": self.received})
+        # This syncs the folder, too, and so the names of both files.
         self._files.write_atomically(self._note, self._part.model_dump_json().encode())
 
     def _check(self, size: int) -> None:

@@ -141,6 +141,15 @@ class SocketIO:
         await self._gone.wait()
 
     async def close(self) -> None:
+        # A node that is ended while it closes a lost connection must not leave half of it behind.
+        closing = asyncio.ensure_future(self._close())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await asyncio.gather(closing, return_exceptions=True)
+            raise
+
+    async def _close(self) -> None:
         try:
             with anyio.move_on_after(CLOSE_WITHIN_S), suppress(Exception):  # how it resists does not matter
                 await self._sio.disconnect()

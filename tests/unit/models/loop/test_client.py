@@ -134,6 +134,7 @@ async def test_a_session_that_ended_is_renewed_once_and_the_call_made_again() ->
     assert await project.deployment_target() is not None
     target = "GET /api/zauberzeug/projects/demo/deployment/target"
     assert loop.paths == [target, "POST /api/login", target]
+    assert [request.headers.get("cookie") for request in loop.asked] == ["session=s0", None, "session=s1"]
 
 
 @in_virtual_time
@@ -466,3 +467,15 @@ async def test_a_closed_client_says_so() -> None:
     with pytest.raises(LoopUnreachable, match="is closed"):
         await client.project("o", "p").deployment_target()
     await client.close()
+
+
+@in_virtual_time
+async def test_a_client_that_is_closed_during_the_login_says_so() -> None:
+    loop = target_loop()
+    loop.login_takes = 1.0
+    client = loop.client()
+    call = asyncio.create_task(client.project("o", "p").deployment_target())
+    await asyncio.sleep(0.5)
+    await client.close()
+    with pytest.raises(LoopUnreachable, match="is closed"):
+        await call

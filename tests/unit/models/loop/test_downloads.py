@@ -33,6 +33,7 @@ class FileServer:
         self.breaks_after: list[int] = []
         self.ranges = True
         self.honours_if_range = True
+        self.starts_late_by = 0
         self.name = 'attachment; filename="model 1.zip"'
 
     async def __call__(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -45,6 +46,7 @@ class FileServer:
         unchanged = proof is None or proof in (self.etag, self.last_modified) or not self.honours_if_range
         if "range" in asked.headers and self.ranges and unchanged:
             start = int(asked.headers["range"].removeprefix("bytes=").removesuffix("-"))
+            start += self.starts_late_by
             size = len(self.content)
             if start >= size:
                 writer.write(response("416 Range Not Satisfiable", content_range=f"bytes */{size}"))
@@ -136,12 +138,25 @@ def lost_its_proof(files: FileServer) -> None:
     files.content, files.etag, files.honours_if_range = OTHER, None, False
 
 
+def gives_another_range(files: FileServer) -> None:
+    files.starts_late_by = 1
+
+
 def forgot_ranges(files: FileServer) -> None:
     files.content, files.ranges = OTHER, False
 
 
 @pytest.mark.parametrize(
-    "change", [changed_etag, changed_etag_unnoticed, changed_size_only, became_smaller, lost_its_proof, forgot_ranges]
+    "change",
+    [
+        gives_another_range,
+        changed_etag,
+        changed_etag_unnoticed,
+        changed_size_only,
+        became_smaller,
+        lost_its_proof,
+        forgot_ranges,
+    ],
 )
 def test_a_part_of_another_file_is_never_gone_on_with(tmp_path: Path, change: Callable[[FileServer], None]) -> None:
     @on_loopback

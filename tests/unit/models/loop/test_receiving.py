@@ -106,7 +106,7 @@ def test_a_part_that_proves_nothing_is_not_gone_on_with(tmp_path: Path, part: Pa
 def test_a_part_behind_a_link_is_not_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_bytes(CONTENT)
     (tmp_path / "model").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "model.part-of").write_text(PART.model_copy(update={"synced": 1000}).model_dump_json())
+    (tmp_path / "model.part-of").write_text(PART.model_copy(update={"synced": 3}).model_dump_json())
     receiver = Receiver(URL, tmp_path / "model", 10_000, FileSystem())
     assert receiver.find_part() is None
     receiver.begin(PART)
@@ -122,6 +122,7 @@ def test_going_on_ends_early_when_it_is_asked_to_and_keeps_the_part(tmp_path: Pa
     assert part is not None
     receiver.interrupt()
     receiver.go_on(part)
+    assert receiver.received == 0, "it read on"
     receiver.stop()
     assert Receiver(URL, tmp_path / "model", 10_000, FileSystem()).find_part() == part
 

@@ -145,20 +145,24 @@ async def test_a_model_is_sent_from_the_disk_and_gets_its_id(tmp_path: Path) -> 
     assert b'name="files"; filename="we_ights.bin"' in sent.body
 
 
-@on_loopback
-async def test_a_file_that_changes_while_it_is_sent_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"less", bytes(2000)])
+def test_a_file_that_changes_while_it_is_sent_is_told(tmp_path: Path, content: bytes) -> None:
     weights = tmp_path / "weights.bin"
     weights.write_bytes(bytes(1000))
 
-    class Shrinking(httpx.AsyncBaseTransport):
+    class Changing(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             if request.url.path == "/api/login":
                 return httpx.Response(200)
-            weights.write_bytes(b"less")
+            weights.write_bytes(content)
             await request.aread()
             raise AssertionError("sent as if it were whole")
 
-    client = LoopClient("loop.example", transport=Shrinking())
-    with pytest.raises(StorageRefused, match="changed while it was sent"):
-        await client.project("o", "p").upload_model(1, "litert", [weights])
-    await client.close()
+    @on_loopback
+    async def story() -> None:
+        client = LoopClient("loop.example", transport=Changing())
+        with pytest.raises(StorageRefused, match="changed while it was sent"):
+            await client.project("o", "p").upload_model(1, "litert", [weights])
+        await client.close()
+
+    story()

@@ -105,6 +105,19 @@ def test_a_new_file_never_goes_through_a_link(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_a_second_name_takes_no_other_s_place_and_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"one")
+    (tmp_path / "other").write_bytes(b"other")
+    (tmp_path / "link").symlink_to("one")
+    files = FileSystem()
+    with pytest.raises(FileExistsError):
+        files.link(tmp_path / "one", tmp_path / "other")
+    files.link(tmp_path / "link", tmp_path / "second")
+    files.unlink(tmp_path / "one")
+    assert (tmp_path / "second").is_symlink()
+    assert (tmp_path / "other").read_bytes() == b"other"
+
+
 def test_a_disk_that_cannot_sync_folders_is_used_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_sync(descriptor: int) -> None:
         raise OSError(errno.EINVAL, "Invalid argument")
@@ -142,6 +155,24 @@ class TestTheFailingDiskIsHonest:
         files = CrashingFileSystem(root)
         files.unlink(root / "state")
         assert (files.disk_after_power_loss(tmp_path / "after") / "state").read_bytes() == b"old"
+
+    def test_a_second_name_that_was_not_synced_is_lost_and_the_first_is_not(self, root: Path, tmp_path: Path) -> None:
+        files = CrashingFileSystem(root)
+        files.link(root / "state", root / "also")
+        assert (root / "also").samefile(root / "state")
+        after = files.disk_after_power_loss(tmp_path / "after")
+        assert {path.name: path.read_bytes() for path in after.iterdir()} == {"state": b"old"}
+
+    def test_one_sync_of_everything_keeps_bytes_and_names_wherever_they_are(self, root: Path, tmp_path: Path) -> None:
+        files = CrashingFileSystem(root)
+        files.make_folder(root / "folder")
+        with files.create_exclusive(root / "folder" / "new") as file:
+            file.write(b"data")
+        files.unlink(root / "state")
+        files.sync_everything()
+        after = files.disk_after_power_loss(tmp_path / "after")
+        assert [path.name for path in after.iterdir()] == ["folder"]
+        assert (after / "folder" / "new").read_bytes() == b"data"
 
     def test_chance_may_keep_what_was_not_synced(self, root: Path, tmp_path: Path) -> None:
         files = CrashingFileSystem(root)

@@ -1,7 +1,7 @@
 """Pictures and zips, named by their sha256: what has a name is complete, and the same bytes are kept once.
 
-    BLOBS/ab/cd/abcd…      what is kept
-    BLOBS/.incoming/       what is being written; emptied at the start
+    BLOBS/ab/abcd…      what is kept, in 256 folders that the first start makes
+    BLOBS/.incoming/    what is being written; emptied at the start
 
 Whether a blob is still needed says the database. A blob is there before the row that names it is committed, so a power
 cut leaves at most one that nobody names; the next start removes it.
@@ -182,16 +182,22 @@ class Keeper:
 
 
 class Folder:
-    """A folder of this machine."""
+    """A folder of this machine. Its files lie in folders that are called as the first `digits` of their names."""
 
-    def __init__(self, folder: Path, files: FileSystem = FILE_SYSTEM) -> None:
+    def __init__(self, folder: Path, files: FileSystem = FILE_SYSTEM, digits: int = 2) -> None:
         self._folder = folder
         self._files = files
+        self._digits = digits
 
     def start(self) -> None:
         """See `Storage`."""
         self._files.remove_tree(self._folder / INCOMING)
         self._files.make_folders(self._folder / INCOMING)
+        # Once for all, so that keeping a picture costs two syncs and no more: of its bytes, and of its name.
+        missing = [path for path in self._shards() if not path.is_dir()]
+        for path in missing:
+            self._files.make_folder(path)
+        self._files.sync_folder(self._folder)
 
     def write(self, chunks: Iterable[bytes], name: Callable[[], str]) -> None:
         """See `Storage`."""
@@ -199,7 +205,6 @@ class Folder:
         try:
             self._files.write_file(incoming, chunks)
             path = self._path(name())
-            self._files.make_folders(path.parent)
             self._files.rename(incoming, path)
         except BaseException:
             self._files.remove_tree(incoming)
@@ -215,7 +220,6 @@ class Folder:
         path = self._path(name)
         if not path.exists():
             return False
-        self._files.make_folders(path.parent)
         self._files.sync_folder(path.parent)  # who gave it its name may not have come to that yet
         return True
 
@@ -234,8 +238,11 @@ class Folder:
         """See `Storage`."""
         return self._files.free_bytes(self._folder)
 
+    def _shards(self) -> Iterator[Path]:
+        return (self._folder / f"{number:0{self._digits}x}" for number in range(16**self._digits))
+
     def _path(self, name: str) -> Path:
-        return self._folder / name[:2] / name[2:4] / name
+        return self._folder / name[: self._digits] / name
 
 
 def _checked(sha256: str) -> str:

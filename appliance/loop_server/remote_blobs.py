@@ -109,4 +109,4 @@ class Remote:
         return None
 
     def _path(self, name: str) -> str:
-        return f"{self._root}/{name[:2]}/{name[2:4]}/{name}"
+        return f"{self._root}/{name[:2]}/{name}"

@@ -114,41 +114,57 @@ def test_many_at_once_do_no_harm(blobs: Blobs) -> None:
 
 def test_after_a_power_cut_there_is_all_of_it_or_nothing(tmp_path: Path) -> None:
     def act(files: FileSystem, disk: Path) -> None:
-        blobs = Blobs(Folder(disk / "blobs", files))
-        blobs.start()
+        blobs = Blobs(Folder(disk / "blobs", files, digits=1))
         put(blobs, DATA)
         with blobs.keeping() as keeper:
             keeper.put_chunks([b"the ", b"other"])
+        blobs.delete(NAME)
 
-    cut_short, whole = disks_after_every_cut(tmp_path, lambda _disk: None, act)
+    cut_short, whole = disks_after_every_cut(tmp_path, started, act)
     other = hashlib.sha256(b"the other").hexdigest()
     for disk in [*cut_short, *whole]:
-        blobs = Blobs(Folder(disk / "blobs"))
-        blobs.start()
+        blobs = Blobs(started(disk))
         for name in blobs.names():
             assert hashlib.sha256(blobs.read(name)).hexdigest() == name
         assert list((disk / "blobs" / INCOMING).iterdir()) == []
+    assert all(Blobs(Folder(disk / "blobs", digits=1)).holds(other) for disk in whole)
+
+
+def started(disk: Path) -> Folder:
+    folder = Folder(disk / "blobs", digits=1)
+    folder.start()
+    return folder
+
+
+def test_a_first_start_that_is_cut_off_is_taken_up_by_the_next(tmp_path: Path) -> None:
+    def act(files: FileSystem, disk: Path) -> None:
+        folder = Folder(disk / "blobs", files, digits=1)
+        folder.start()
+        put(Blobs(folder), DATA)
+
+    cut_short, whole = disks_after_every_cut(tmp_path, lambda _disk: None, act)
+    for disk in cut_short:
+        blobs = Blobs(started(disk))
+        put(blobs, DATA)
+        assert blobs.read(NAME) == DATA
     for disk in whole:
-        assert set(Blobs(Folder(disk / "blobs")).names()) == {NAME, other}
+        assert Blobs(started(disk)).read(NAME) == DATA
 
 
 def test_a_second_upload_of_the_same_bytes_is_as_safe_as_the_first(tmp_path: Path) -> None:
     """The first had named them, but the power went off before the name was on the disk."""
 
-    def before(disk: Path) -> None:
-        Blobs(Folder(disk / "blobs")).start()
-
     def act(files: FileSystem, disk: Path) -> None:
-        folder = Folder(disk / "blobs", files)
+        folder = Folder(disk / "blobs", files, digits=1)
         incoming = disk / "blobs" / INCOMING / "x"
         files.write_file(incoming, [DATA])
         files.make_folders(folder._path(NAME).parent)
         files.rename(incoming, folder._path(NAME))  # and nothing synced
         put(Blobs(folder), DATA)
 
-    _, whole = disks_after_every_cut(tmp_path, before, act)
+    _, whole = disks_after_every_cut(tmp_path, started, act)
     for disk in whole:
-        assert Blobs(Folder(disk / "blobs")).read(NAME) == DATA
+        assert Blobs(Folder(disk / "blobs", digits=1)).read(NAME) == DATA
 
 
 class FullDisk(FileSystem):

@@ -131,8 +131,9 @@ class Arrivals:
                 if shortage is None:
                     self._ledger.room.reserve(count)
                     return
-                thinned = self._departures.hide(self._ledger.to_thin(shortage.lacking), "thinned")
-            if not any(thinned.values()):
+                chosen = self._ledger.to_thin(shortage.lacking)
+                thinned = self._departures.hide(chosen, "thinned")
+            if not chosen:
                 break
             self._pictures.discard_all(thinned)
         if is_upload:

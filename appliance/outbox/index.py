@@ -66,12 +66,12 @@ class Entry:
 class Index:
     """One connection, which any thread may use; each method is one transaction. All raise sqlite3.Error."""
 
-    def __init__(self, path: Path | None) -> None:
-        """`path` None: in memory."""
+    def __init__(self, path: Path | None, busy_seconds: float = _BUSY_SECONDS) -> None:
+        """`path` None: in memory. Another process is waited for `busy_seconds`."""
         self._lock = RLock()
         self._connection = sqlite3.connect(
             ":memory:" if path is None else path,
-            timeout=_BUSY_SECONDS,
+            timeout=busy_seconds,
             isolation_level=None,
             check_same_thread=False,
         )
@@ -261,14 +261,14 @@ class Index:
         ]
 
 
-def open_index(path: Path) -> Index:
+def open_index(path: Path, busy_seconds: float = _BUSY_SECONDS) -> Index:
     """The index in this file; a new one where there is none, or one that cannot be read; one in memory at the worst.
 
     Raises nothing but sqlite3.Error where not even memory can be had.
     """
     for attempt in range(2):
         try:
-            return Index(path)
+            return Index(path, busy_seconds)
         except sqlite3.Error as error:
             if attempt or "locked" in str(error) or not _remove(path):
                 log.error("The index %s cannot be kept (%s): it is in memory until the next start.", path, error)

@@ -164,20 +164,29 @@ class Ledger:
         The files have the last word on what is automatic: an index may be wrong, and uploads are a promise.
         """
         with self.lock:
-            found = [
-                (folder, item_id, Pick(moment, size))
-                for folder, item_id, size in self._ask(lambda index: index.automatic())
-                if item_id not in self._busy and (moment := folders.moment_of(item_id)) is not None
-            ]
-            chosen: dict[Folder, list[str]] = defaultdict(list)
-            for number in to_thin([pick for _, _, pick in found], lacking):
-                folder, item_id, _ = found[number]
-                facts = self._files.facts(folder, item_id)
-                if facts is None or not reasons.was_asked_for(facts.tags):
-                    chosen[folder].append(item_id)
-                else:
+            while True:
+                chosen = self._to_thin(lacking)
+                wrong = [(folder, item_id) for folder, item_id in chosen if self._is_promise(folder, item_id)]
+                if not wrong:
+                    break
+                for folder, item_id in wrong:
                     self._enter_anew(folder, item_id)
-            return chosen
+            by_folder: dict[Folder, list[str]] = defaultdict(list)
+            for folder, item_id in chosen:
+                by_folder[folder].append(item_id)
+            return by_folder
+
+    def _to_thin(self, lacking: Count) -> list[tuple[Folder, str]]:
+        found = [
+            (folder, item_id, Pick(moment, size))
+            for folder, item_id, size in self._ask(lambda index: index.automatic())
+            if item_id not in self._busy and (moment := folders.moment_of(item_id)) is not None
+        ]
+        return [found[number][:2] for number in to_thin([pick for _, _, pick in found], lacking)]
+
+    def _is_promise(self, folder: Folder, item_id: str) -> bool:
+        facts = self._files.facts(folder, item_id)
+        return facts is not None and reasons.was_asked_for(facts.tags)
 
     def _enter_anew(self, folder: Folder, item_id: str) -> None:
         self.leave(folder, [item_id])

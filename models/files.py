@@ -20,6 +20,9 @@ from models.errors import NoRoom, StorageRefused
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+NO_SECOND_NAMES = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+"""What `FileSystem.link` raises where the disk knows no second names, or lets nobody give one to this file: copy it."""
+
 
 class FileSystem:
     """The disk. The first group of methods are its single steps; the second group is made of them alone."""

@@ -23,7 +23,7 @@ from typing import BinaryIO, TypeAlias
 from models.bundle import MODEL_JSON, Bundle, Identity, complete, open_bundle, read_document
 from models.bundle_zip import DEFAULT_LIMITS, ZipLimits, bundle_files, refused_name, unpack, unpacked_bytes
 from models.errors import BundleError, InputTooLarge, NoRoom, StorageRefused, UnknownVersion
-from models.files import FILE_SYSTEM, FileSystem, refusal
+from models.files import FILE_SYSTEM, NO_SECOND_NAMES, FileSystem, refusal
 
 _MIB = 1024 * 1024
 _STAGING = ".staging"
@@ -156,8 +156,12 @@ class ModelStore:
         project: str | None = None,
         format: str | None = None,
         version: str | None = None,
+        shared: bool = False,
     ) -> StoredModel:
-        """Store a copy of the bundle in a folder. As `put_zip` in all else."""
+        """Store a copy of the bundle in a folder. As `put_zip` in all else.
+
+        `shared`: nobody will ever write to the weights there, so they need not be copied, and take no room twice.
+        """
         open_bundle(source, verify_hashes=False)  # says what is wrong before anything is copied
         files = bundle_files(source)
         with self._stage("store the model") as staging:
@@ -167,10 +171,13 @@ class ModelStore:
                     f"{source} holds {len(files)} files with {_megabytes(size)}; "
                     f"a model may have {self._limits.files} files with {_megabytes(self._limits.total_bytes)}"
                 )
-            self._check_room(size)
+            if not shared:
+                self._check_room(size)
             self._files.make_folder(staging / "bundle")
             for path in files:
-                self._files.write_file(staging / "bundle" / path.name, _chunks(path))
+                copy = staging / "bundle" / path.name
+                if not shared or path.name == MODEL_JSON or not self._linked(path, copy):
+                    self._files.write_file(copy, _chunks(path))
             self._files.sync_folder(staging / "bundle")
             return self._settle(staging, organization, project, format, version)
 
@@ -319,6 +326,17 @@ class ModelStore:
         finally:
             with self._lock:
                 self._at_work.discard(entry)
+
+    def _linked(self, source: Path, target: Path) -> bool:
+        """Give a file a second name; False where that cannot be, and there is room for a copy."""
+        try:
+            self._files.link(source, target)
+        except OSError as error:
+            if error.errno not in NO_SECOND_NAMES:
+                raise
+            self._check_room(source.stat().st_size)
+            return False
+        return True
 
     def _receive(self, stream: BinaryIO, path: Path) -> None:
         received = 0

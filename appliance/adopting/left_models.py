@@ -32,7 +32,7 @@ def left_behind(models: Path, known: Collection[str]) -> list[Path]:
 
 
 def adopt(folder: Path, store: ModelStore, formats: Sequence[str]) -> tuple[LeftModel, StoredModel | None]:
-    """Take a copy of the model into the store, if it has one of these formats and is complete.
+    """Take the model into the store, if it has one of these formats and is complete. Its weights take no room twice.
 
     Raises `StorageRefused` where the disk is in the way; it may be tried again then.
     """
@@ -46,7 +46,7 @@ def adopt(folder: Path, store: ModelStore, formats: Sequence[str]) -> tuple[Left
                 "converter makes these of it"
             )
         version = None if document.get("version") else folder.name
-        return LeftModel(folder=folder.name, format=format), store.put_folder(folder, version=version)
+        return LeftModel(folder=folder.name, format=format), store.put_folder(folder, version=version, shared=True)
     except StorageRefused as error:
         if isinstance(error, NoRoom) or isinstance(error.__cause__, OSError):
             raise

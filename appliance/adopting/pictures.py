@@ -18,7 +18,7 @@ from pathlib import Path
 
 from appliance.outbox import folders
 from appliance.outbox.folders import FOLDERS, QUEUES, SAVING
-from models.files import FileSystem
+from models.files import NO_SECOND_NAMES, FileSystem
 
 QUEUE = "normal"
 """Before 0.14 there was one queue."""
@@ -29,7 +29,6 @@ where a Loop was away for long.
 """
 
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF")
-_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
 
 @dataclass
@@ -169,7 +168,7 @@ def _second_name(source: Path, target: Path, files: FileSystem) -> None:
     try:
         files.link(source, target)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_SECOND_NAMES:
             raise
         files.write_file(target, _chunks(source))
 

@@ -39,6 +39,13 @@ from tests.support.small_disk import SmallDisk, small_disk
 FORMATS = ("litert", "onnx")
 
 
+class Fat(FileSystem):
+    """A disk without second names."""
+
+    def link(self, source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
 def adopt(data: Path, files: FileSystem = FILE_SYSTEM, floor: int = 0) -> Record:
     """As every start of the box does."""
     store = ModelStore(data / "models", file_system=files, free_space_floor=floor)
@@ -122,6 +129,7 @@ def test_models_that_this_box_runs_are_its_own_now_and_the_others_are_listed_wit
     adopted = adopt(data)
 
     [model] = ModelStore(data / "models").list()
+    assert (model.folder / "model.tflite").samefile(data / "models" / "1.1" / "model.tflite"), "no room is taken twice"
     assert model.identity == ("zauberzeug", "demo", "litert", "1.1")
     assert state.load(data / STATE_FILE, FILE_SYSTEM).current is not None, "it served, and shall serve on"
     [foreign] = adopted.foreign()
@@ -319,14 +327,13 @@ def test_many_pictures_are_moved_some_at_a_time_without_a_second_copy(
 
 
 def test_a_disk_without_second_names_gets_copies(data: Path) -> None:
-    class Fat(FileSystem):
-        def link(self, source: Path, target: Path) -> None:
-            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
     era_0_13(data)
 
     adopt(data, Fat())
 
+    [model] = ModelStore(data / "models").list()
+    assert not (model.folder / "model.tflite").samefile(data / "models" / "1.1" / "model.tflite")
+    assert (model.folder / "model.tflite").read_bytes() == (data / "models" / "1.1" / "model.tflite").read_bytes()
     assert set(to_send(data)) == {PICKED, ASKED_FOR}
     assert not (data / "outbox" / PICKED).exists()
 
@@ -376,7 +383,6 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallDisk]:
 def test_a_full_disk_delays_adoption_until_there_is_room(disk: SmallDisk, caplog: pytest.LogCaptureFixture) -> None:
     data = disk.folder / "data"
     era_0_13(data)
-    (data / "models" / "1.1" / "model.tflite").write_bytes(bytes(1 << 20))
     disk.fill()
 
     adopt(data, disk.files)
@@ -391,11 +397,11 @@ def test_a_full_disk_delays_adoption_until_there_is_room(disk: SmallDisk, caplog
     assert not (data / "outbox" / PICKED).exists()
 
 
-def test_a_model_that_leaves_too_little_room_is_taken_later(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_whose_copy_leaves_too_little_room_is_taken_later(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     era_0_27(data)
     (data / "outbox" / "normal" / "2024-01-01_00:00:00.000000").mkdir()
 
-    adopted = adopt(data, floor=1 << 60)
+    adopted = adopt(data, Fat(), floor=1 << 60)
 
     assert not adopted.complete
     assert "must stay free" in caplog.text

@@ -45,6 +45,7 @@ def run_with(app: FastAPI, box: Box) -> None:
         title="Detector appliance",
         show_welcome_message=False,
         dark=None,
+        language="en-US",
         tailwind=False,  # the theme is our own: a phone need not make one in its browser
         binding_refresh_interval=None,  # nothing is polled
         message_history_length=200,

@@ -19,7 +19,7 @@ from appliance.dashboard.pictures import LONGEST_SIDE
 from models.errors import ImageUnreadable, InputTooLarge, InvalidInput
 from models.images import read_header
 from tests.e2e.server_process import ServerProcess, appliance_process
-from tests.service.box import Box
+from tests.service.box import Box, settings_for
 from tests.service.conftest import MakeBox
 from tests.service.photographs import CAT, MOTORCYCLE, encoded, intersection_over_union
 
@@ -199,6 +199,29 @@ def test_the_models_of_the_page_are_those_of_curl(make_box: MakeBox, good_zip: b
     box.run(models.lock(600))
     assert box.http.get("/api/v1/update_lock").json()["held"]
     assert box.run(models.feed.now()).locked_seconds == 600
+
+
+def test_a_refused_robot_is_let_in_and_that_lasts(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    with Box(settings) as box:
+        dashboard = Dashboard(box.services)
+        robot = ("192.168.4.23", 40000)
+        assert box.ask("POST", "/upload", client=robot, files={"files": CAT.jpeg}).status_code == 401
+        [trouble] = box.run(dashboard.condition.now()).troubles
+        assert trouble.network == "192.168.4.0/24"
+
+        box.services.reread = lambda: settings_for(tmp_path)
+        box.run(dashboard.trust(trouble.network))
+
+        assert box.ask("POST", "/upload", client=robot, files={"files": CAT.jpeg}).status_code == 200
+        assert box.run(dashboard.condition.now()).troubles == ()
+        assert [str(each) for each in settings_for(tmp_path).trusted_networks] == ["192.168.4.0/24"], "after a restart"
+
+        box.run(dashboard.distrust(trouble.network))
+        assert box.ask("POST", "/upload", client=robot, files={"files": CAT.jpeg}).status_code == 401
+        for nonsense in ("", "everybody", "192.168.4.23/24"):
+            with pytest.raises(InvalidInput, match="no network"):
+                box.run(dashboard.trust(nonsense))
 
 
 WALK = """

@@ -64,7 +64,7 @@ def page_frame(title: str, here: str, places: Sequence[Place], *, product: str) 
                     severity = Words("span", "", "unseen")
                     sentence = Words("span")
             heard = Words("p", "", "unseen").props('role="status" aria-live="polite"')
-        with ui.element("main").classes("content").props('id="content" tabindex="-1"'):
+        with ui.element("div").classes("content").props('id="content" tabindex="-1"'):  # Quasar's page is `main`
             Words("h1", title, "unseen" if here == "/" else "")
             yield Frame(truth, sentence, severity, heard)
         with ui.element("footer").classes("foot"):

@@ -114,7 +114,7 @@ class _Models:
         if progress is None:
             return
         with self._progress, ui.element("div").classes("card").props('role="status"'):
-            heading(f"Version {progress.version} is on its way", 3)
+            heading(f"Version {progress.version} is on its way")
             if progress.steps:
                 with ui.element("ol").classes("chips"):
                     for number, step in enumerate(progress.steps):

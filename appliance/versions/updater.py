@@ -112,6 +112,7 @@ class Updater:
         self._step: Step = Rest()
         self._doing: asyncio.Task[Any] | None = None
         self._disk: _Disk | None = None
+        self._tidied = False
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
@@ -191,6 +192,7 @@ class Updater:
                 self._disk = None
             else:
                 await self._note_choice(step)
+                await self._tidy(step)
                 return self._seconds_until(step)
 
     async def _note_choice(self, step: Step) -> None:
@@ -203,12 +205,23 @@ class Updater:
         if isinstance(step, Serving) and state.current is not None and state.current not in state.of_people:
             await self._keeper.note(partial(VersionState.chosen_by_person, reference=state.current))
 
+    async def _tidy(self, step: Step) -> None:
+        """What was downloaded is of no use any more once what is wanted serves, nor are the oldest models once it is
+        trusted; the power may have failed before that was seen to.
+        """
+        if isinstance(step, Serving) and self.from_loop is not None and not self._tidied:
+            await asyncio.to_thread(self.from_loop.fetcher.sweep)
+            if not self._keeper.state.on_probation:
+                await self._prune()
+            self._tidied = True
+
     async def _use_loop(self, step: AskForModels | Probe | Download, from_loop: FromLoop) -> None:
         if isinstance(step, AskForModels):
             await from_loop.watch.ask_for_models()
         elif isinstance(step, Probe):
             await self._probe(step, from_loop)
         else:
+            self._tidied = False
             await self._download(step, from_loop)
 
     def _seconds_until(self, step: Step) -> float | None:

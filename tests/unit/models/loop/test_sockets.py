@@ -213,6 +213,18 @@ async def test_nobody_there_becomes_a_sentence() -> None:
     await socket.close()
 
 
+@on_loopback
+async def test_the_end_of_a_connection_is_noticed_without_asking() -> None:
+    async with socket_loop() as loop:
+        socket = connection(loop.host)
+        socket._http.cookie_jar.update_cookies({"session": loop.session})
+        await socket.open()
+        await loop.sio.disconnect(loop.connected[0])
+        await asyncio.wait_for(socket.wait_until_gone(), 60)
+        assert not socket.is_open
+        await socket.close()
+
+
 @pytest.mark.parametrize("turns", [1, 2, 3, 4, 6, 10])
 def test_a_close_that_is_cancelled_leaves_nothing_open(turns: int) -> None:
     @on_loopback

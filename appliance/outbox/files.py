@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from pydantic_core import PydanticSerializationError
 
 from appliance.outbox import folders, reasons
-from appliance.outbox.folders import FOLDERS, QUEUES, REASON, REMOVING, SAVING, Folder, Queue
+from appliance.outbox.folders import FOLDERS, QUEUES, REASON, REJECTED, REMOVING, SAVING, Folder, Queue
 from models.errors import InvalidInput, NoRoom
 from models.files import FileSystem, refusal
 from models.wire.image_metadata import ImageMetadata
@@ -55,7 +55,7 @@ class NewPicture:
 class Draft:
     """A picture on its way to the disk: it is being written under a hidden name, and not there yet."""
 
-    queue: Queue
+    folder: Folder
     id: str
     hidden: Path
     opened: list[BinaryIO] = field(default_factory=list)
@@ -99,25 +99,27 @@ class PictureFiles:
 
     # -- coming ----------------------------------------------------------------------------------------------------
 
-    def draft(self, queue: Queue, item_id: str) -> Draft:
+    def draft(self, folder: Folder, item_id: str) -> Draft:
         """Begin with a picture."""
-        hidden = self.root / queue / f"{SAVING}{item_id}"
+        hidden = self.root / folder / f"{SAVING}{item_id}"
         try:
             self._files.make_folder(hidden)
         except FileNotFoundError:  # a person has deleted the whole queue, or the whole outbox
             self._files.make_folders(hidden.parent)
             self._files.make_folder(hidden)
-        return Draft(queue, item_id, hidden)
+        return Draft(folder, item_id, hidden)
 
-    def write(self, draft: Draft, picture: bytes, document: bytes) -> None:
-        """Hand both files to the disk; they are not safe there before `sync`."""
-        for path, data in zip(folders.paths(draft.hidden, draft.id), (picture, document), strict=True):
-            file = self._files.create_exclusive(Path(path))
+    def write(self, draft: Draft, picture: bytes, document: bytes, beside: Mapping[str, bytes] | None = None) -> None:
+        """Hand all files to the disk; they are not safe there before `sync`."""
+        picture_path, document_path = map(Path, folders.paths(draft.hidden, draft.id))
+        others = {draft.hidden / name: data for name, data in (beside or {}).items()}
+        for path, data in {picture_path: picture, document_path: document, **others}.items():
+            file = self._files.create_exclusive(path)
             draft.opened.append(file)
             file.write(data)
 
     def sync(self, draft: Draft) -> None:
-        """Return when both files are on the disk."""
+        """Return when all files are on the disk."""
         for file in draft.opened:
             self._files.sync_file(file)
         draft.close()
@@ -125,7 +127,7 @@ class PictureFiles:
 
     def publish(self, draft: Draft) -> None:
         """Give it its name; that is safe after `sync_queue`."""
-        self._files.rename(draft.hidden, self.root / draft.queue / draft.id)
+        self._files.rename(draft.hidden, self.root / draft.folder / draft.id)
 
     def sync_queue(self, folder: Folder) -> None:
         """Return when all names in a folder of the outbox are on the disk."""
@@ -163,18 +165,44 @@ class PictureFiles:
 
     def reject(self, queue: Folder, item_id: str, note: Mapping[str, Any]) -> bool:
         """Move a picture to the rejected ones, with a note on why; False if it is gone meanwhile."""
-        picture = self.root / queue / item_id
-        target = self.root / "rejected" / item_id
-        try:
-            self._files.make_folders(target.parent)
-            self._note(picture, note)
-            self._files.rename_durably(picture, target)
-        except (FileNotFoundError, NotADirectoryError):
+        return self.move(queue, REJECTED, item_id, {REASON: json.dumps(note).encode()})
+
+    def move(self, source: Folder, target: Folder, item_id: str, beside: Mapping[str, bytes] | None = None) -> bool:
+        """Move a picture, with files `beside` it; False if it is gone meanwhile.
+
+        It is written anew: a power cut may leave it in both places, where a rename from one folder to another may, on
+        file systems without a journal, leave it in none. On a full disk that is the lesser evil.
+        """
+        data = self.read(source, item_id)
+        if data is None:
             return False
+        if self.facts(target, item_id) is None:
+            try:
+                self._write_anew(target, item_id, data, beside or {})
+            except OSError as error:
+                if not isinstance(refusal(error, "move a picture"), NoRoom):
+                    raise
+                log.warning("The disk is full: %s is only renamed, without a note on why.", item_id)
+                return self._rename(source, target, item_id)
+        hidden = self.hide(source, item_id)
+        if hidden is not None:
+            self.discard_all({source: [hidden]})
         return True
 
-    def move(self, source: Folder, target: Queue, item_id: str) -> bool:
-        """Move a picture to a queue; False if it is gone meanwhile. A note on a rejection stays: it is history."""
+    def _write_anew(self, target: Folder, item_id: str, data: tuple[bytes, bytes], beside: Mapping[str, bytes]) -> None:
+        draft = self.draft(target, item_id)
+        try:
+            self.write(draft, *data, beside)
+            self.sync(draft)
+            self.publish(draft)
+        except OSError:
+            self.discard(draft.hidden)
+            raise
+        finally:
+            draft.close()
+        self.sync_queue(target)
+
+    def _rename(self, source: Folder, target: Folder, item_id: str) -> bool:
         try:
             self._files.make_folders(self.root / target)
             self._files.rename_durably(self.root / source / item_id, self.root / target / item_id)
@@ -184,11 +212,11 @@ class PictureFiles:
 
     def put_back(self, item_id: str) -> bool:
         """Move a rejected picture to the queue that it came from; False if it is gone meanwhile."""
-        return self.move("rejected", self.queue_before(item_id), item_id)
+        return self.move(REJECTED, self.queue_before(item_id), item_id)
 
     def queue_before(self, item_id: str) -> Queue:
         """The queue from which a rejected picture came."""
-        return "priority" if self.note("rejected", item_id).get("queue") == "priority" else "normal"
+        return "priority" if self.note(REJECTED, item_id).get("queue") == "priority" else "normal"
 
     def note(self, folder: Folder, item_id: str) -> dict[str, Any]:
         """The note on a rejection; empty where there is none, or one that cannot be read."""
@@ -197,17 +225,6 @@ class PictureFiles:
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
-
-    def _note(self, picture: Path, note: Mapping[str, Any]) -> None:
-        try:
-            self._files.write_atomically(picture / REASON, json.dumps(note).encode())
-        except (FileNotFoundError, NotADirectoryError):
-            raise
-        except OSError as error:
-            if not isinstance(refusal(error, "note"), NoRoom):
-                raise
-            # A rename needs no room. What the Loop said stands in the log and in the index.
-            log.warning("No room to note why %s was rejected: %s", picture.name, note.get("reason"))
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

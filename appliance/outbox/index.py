@@ -166,10 +166,10 @@ class Index:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def find(self, item_id: str) -> Entry | None:
-        """A picture, in whatever folder."""
+    def find(self, item_id: str, among: Sequence[Folder] = FOLDERS) -> Entry | None:
+        """A picture, in the first of these folders that has it: after a power cut it may be in two."""
         with self._lock:
-            return next((found for folder in FOLDERS if (found := self._one(folder, item_id)) is not None), None)
+            return next((found for folder in among if (found := self._one(folder, item_id)) is not None), None)
 
     def page(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
@@ -105,6 +105,7 @@ class Ledger:
     def move(self, entry: Entry, folder: Folder, reason: str | None = None) -> None:
         """A picture is in another folder now."""
         with self.lock:
+            self.leave(folder, [entry.id])  # left there by a power cut
             self._ask(lambda index: index.move(entry, folder, reason))
             self.room.leave(entry.folder, entry.count, asked_for=entry.asked_for)
             self.room.arrive(folder, entry.count, asked_for=entry.asked_for)
@@ -195,10 +196,10 @@ class Ledger:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def find(self, item_id: str) -> Entry | None:
-        """A picture, in whatever folder."""
+    def find(self, item_id: str, among: Sequence[Folder] = FOLDERS) -> Entry | None:
+        """See `Index.find`."""
         with self.lock:
-            return self._ask(lambda index: index.find(item_id))
+            return self._ask(lambda index: index.find(item_id, among))
 
     def page(self, folder: Folder, limit: int, *, newest_first: bool = False, after: str | None = None) -> list[Entry]:
         """See `Index.page`."""

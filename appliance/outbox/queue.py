@@ -165,8 +165,8 @@ class Outbox:
     def reject(self, item_id: str, reason: str, status: int | None) -> None:
         """The Loop does not want this one: keep it aside, with its words. No error if it is gone meanwhile."""
         with refusing(f"set the picture {item_id} aside"), self._ledger.lock:
-            entry = self._ledger.find(item_id)
-            if entry is not None and entry.folder != "rejected":
+            entry = self._ledger.find(item_id, QUEUES)
+            if entry is not None:
                 note = {
                     "reason": reason,
                     "status": status,
@@ -196,14 +196,13 @@ class Outbox:
         if not folders.is_id(item_id):
             return False
         with refusing(f"have the picture {item_id} sent first"), self._ledger.lock:
-            entry = self._ledger.find(item_id)
-            if entry is not None and entry.folder == "priority":
+            if self._ledger.find(item_id, ("priority",)) is not None:
                 return True
             return self._move(item_id, ("normal",), "priority")
 
     def _move(self, item_id: str, sources: Sequence[Folder], target: Queue) -> bool:
-        entry = self._ledger.find(item_id)
-        if entry is None or entry.folder not in sources:
+        entry = self._ledger.find(item_id, sources)
+        if entry is None:
             return False
         if not self._pictures.move(entry.folder, target, item_id):
             self._ledger.leave(entry.folder, [item_id], "vanished")

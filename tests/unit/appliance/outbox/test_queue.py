@@ -22,7 +22,6 @@ from models.errors import InvalidInput, NoRoom, StorageRefused
 from models.files import FILE_SYSTEM, FileSystem
 from models.wire.detections import BoxDetection
 from models.wire.image_metadata import ImageMetadata
-from tests.support.crashing_files import disks_after_every_cut
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 JPEG = b"\xff\xd8 a picture \xff\xd9"
@@ -308,16 +307,6 @@ def test_no_name_leads_out_of_the_outbox(outbox: Outbox, root: Path, name: str) 
     assert everything_below(root.parent) == before
 
 
-def test_an_outbox_cleared_before_a_power_cut_stays_empty(tmp_path: Path) -> None:
-    def before(disk: Path) -> None:
-        on_disk(disk).save_all([NewPicture(b"one", CUP), NewPicture(b"two", CUP)])
-
-    cut_short, finished = disks_after_every_cut(tmp_path, before, act=lambda files, disk: on_disk(disk, files).clear())
-    for disk in cut_short:
-        assert set(pictures(disk)) <= {b"one", b"two"}
-    assert {pictures(disk) for disk in finished} == {()}
-
-
 def test_clearing_leaves_empty_queues(outbox: Outbox, root: Path) -> None:
     for number in range(5):
         outbox.save(JPEG, CUP, priority=number < 2)
@@ -327,83 +316,7 @@ def test_clearing_leaves_empty_queues(outbox: Outbox, root: Path) -> None:
     assert outbox.recount().total == Count()
 
 
-# -- power cuts and failing disks -------------------------------------------------------------------------------------
-
-
-def test_an_acknowledged_picture_survives_a_power_cut_at_any_step_of_the_next(tmp_path: Path) -> None:
-    def before(disk: Path) -> None:
-        on_disk(disk).save(b"acknowledged", CUP, priority=True)
-
-    def act(files: FileSystem, disk: Path) -> None:
-        on_disk(disk, files).save(b"the next one", CUP)
-
-    cut_short, finished = disks_after_every_cut(tmp_path, before, act)
-    found = {pictures(disk) for disk in cut_short}
-    assert found == {(b"acknowledged",), (b"acknowledged", b"the next one")}
-    assert {pictures(disk) for disk in finished} == {(b"acknowledged", b"the next one")}
-
-
-def test_pictures_saved_together_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    new = [NewPicture(b"one", CUP), NewPicture(b"two", CUP, priority=True), NewPicture(b"three", CUP)]
-
-    def act(files: FileSystem, disk: Path) -> None:
-        on_disk(disk, files).save_all(new)
-
-    cut_short, finished = disks_after_every_cut(tmp_path, on_disk, act)
-    for disk in cut_short:
-        assert set(pictures(disk)) <= {b"one", b"two", b"three"}
-    assert {pictures(disk) for disk in finished} == {(b"two", b"three", b"one")}
-
-
-def test_a_deleted_picture_does_not_come_back_and_is_never_there_by_half(tmp_path: Path) -> None:
-    def before(disk: Path) -> None:
-        on_disk(disk).save(b"unwanted", CUP)
-
-    def remove(files: FileSystem, disk: Path) -> None:
-        outbox = on_disk(disk, files)
-        assert outbox.remove(ids(outbox)[0])
-
-    cut_short, finished = disks_after_every_cut(tmp_path, before, remove)
-    assert {pictures(disk) for disk in cut_short} == {(b"unwanted",), ()}
-    assert {pictures(disk) for disk in finished} == {()}
-
-
-def on_disk(disk: Path, files: FileSystem = FILE_SYSTEM, bounds: OutboxBounds = WIDE) -> Outbox:
-    """An outbox on a disk that may lose its power. Its index lies elsewhere: SQLite writes past our seam."""
-    return Outbox(disk / "outbox", bounds, lambda: NOON + timedelta(hours=1), files, index_of(disk))
-
-
-def index_of(disk: Path) -> Path:
-    """The index as the run left it from which this disk remained."""
-    return disk.with_name("-".join(disk.name.split("-")[:2]) + ".sqlite")
-
-
-def pictures(disk: Path) -> tuple[bytes, ...]:
-    """The pictures that the next start finds, in order: the same with the index as it was left, and without any."""
-    root, left = disk / "outbox", index_of(disk)
-    copy = disk.with_name(f"{disk.name}.copy.sqlite")
-    for end in ("", "-wal"):
-        if (part := left.with_name(left.name + end)).exists():
-            shutil.copyfile(part, copy.with_name(copy.name + end))
-    with_index = found_by(Outbox(root, WIDE, lambda: NOON, FILE_SYSTEM, copy), root)
-    assert (
-        found_by(Outbox(root, WIDE, lambda: NOON, FILE_SYSTEM, copy.with_name(f"{copy.name}.none")), root) == with_index
-    )
-    return with_index
-
-
-def found_by(outbox: Outbox, root: Path) -> tuple[bytes, ...]:
-    """Fails if the start leaves the remains of other pictures."""
-    found = [outbox.read(item_id) for item_id in ids(outbox)]
-    expected = [
-        f"{each.entry.folder}/{each.id}/image_{each.id}.{end}" for each in found if each for end in ("jpg", "json")
-    ]
-    files = [path for path in everything_below(root) if (root / path).is_file()]
-    assert files == sorted(expected)
-    assert not list(root.rglob(".*"))
-    assert all(each is not None and each.metadata == CUP for each in found)
-    assert outbox.stats().total.items == len(found)
-    return tuple(each.picture for each in found if each)
+# -- failing disks -------------------------------------------------------------------------------------
 
 
 class FailingDisk(FileSystem):
@@ -504,13 +417,3 @@ def test_a_mode_written_by_hand_is_understood(root: Path) -> None:
     root.mkdir()
     (root / "mode").write_text("continuous_upload\n")
     assert open_again(root).mode == "continuous_upload"
-
-
-def test_a_power_cut_while_the_mode_changes_leaves_the_old_or_the_new(tmp_path: Path) -> None:
-    cut_short, finished = disks_after_every_cut(
-        tmp_path,
-        before=lambda disk: on_disk(disk).set_mode("stopped"),
-        act=lambda files, disk: on_disk(disk, files).set_mode("continuous_upload"),
-    )
-    assert {open_again(disk / "outbox").mode for disk in cut_short} == {"stopped", "continuous_upload"}
-    assert {open_again(disk / "outbox").mode for disk in finished} == {"continuous_upload"}

@@ -31,7 +31,7 @@ class Bounds:
 
 
 UNWATCHED = Bounds(2 * MIB, 16 * MIB)
-WATCHED = Bounds(32 * MIB, 96 * MIB)
+WATCHED = Bounds(32 * MIB, 64 * MIB)
 """While somebody looks, large arrays are kept, too."""
 
 

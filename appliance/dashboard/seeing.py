@@ -50,7 +50,9 @@ class Seeing:
         self._glimpses: dict[str, Glimpse] = {}
         self._shelf = Shelf(BYTES_SHOWN)
         self._tries: OrderedDict[str, Try] = OrderedDict()
-        self._feed: Feed[tuple[CameraSight, ...]] = Feed("cameras", self._look_at_cameras, EVERY)
+        self._feed: Feed[tuple[CameraSight, ...]] = Feed(
+            "cameras", self._look_at_cameras, EVERY, on_unwatched=self._forget_cameras
+        )
         recent.watched = lambda: self._feed.watched
 
     @property
@@ -87,6 +89,10 @@ class Seeing:
             except DetectorApplianceError:
                 continue  # it was looked at, but cannot be shown
         return tuple(self._shown[each.camera_id] for each in latest if each.camera_id in self._shown)
+
+    def _forget_cameras(self) -> None:
+        self._shown.clear()
+        self._glimpses.clear()
 
     def _is_shown(self, key: str) -> bool:
         return any(shown.sight.key == key for shown in self._shown.values())

@@ -34,6 +34,7 @@ def visit(
 
             async with user_simulation(root) as user:
                 await user.open("/")
+                await asyncio.sleep(0.05)  # until the feeds have told how everything is in the beginning
                 await story(user, box)
 
         @wraps(story)

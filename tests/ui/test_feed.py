@@ -19,7 +19,12 @@ class Source:
         self.value = 1
         self.reads = 0
         self.broken = False
-        self.feed: Feed[int] = Feed("numbers", self.read, 3600.0)
+        self.left = 0
+        self.feed: Feed[int] = Feed("numbers", self.read, 3600.0, on_unwatched=self.leave)
+
+    def leave(self) -> None:
+        """Nobody looks any more."""
+        self.left += 1
 
     async def read(self) -> int:
         self.reads += 1
@@ -82,6 +87,7 @@ async def test_many_look_and_it_is_read_once(source: Source) -> None:
         await source.change(2)
         assert [await anext(one), await anext(other)] == [2, 2]
         assert source.reads == reads + 1
+    assert source.left == 1, "told once, when the last one has gone"
 
 
 @told

@@ -18,7 +18,7 @@ class Feed(Generic[T]):
 
     `read` is asked every `every` seconds for as long as somebody is subscribed, at once after `poke`, and its answer is
     told if it differs from the one before. Each subscriber has a place for one value: who is slow gets the newest, never
-    a queue. Belongs to one event loop.
+    a queue. `on_unwatched` is called when the last one has gone. Belongs to one event loop.
     """
 
     def __init__(
@@ -27,11 +27,13 @@ class Feed(Generic[T]):
         read: Callable[[], Awaitable[T]],
         every: float,
         *,
+        on_unwatched: Callable[[], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._name = name
         self._read = read
         self._every = every
+        self._on_unwatched = on_unwatched
         self._sleep = sleep
         self._subscribers: set[Subscription[T]] = set()
         self._reading: asyncio.Task[None] | None = None
@@ -65,6 +67,8 @@ class Feed(Generic[T]):
             if not self._subscribers and self._reading is not None:
                 self._reading.cancel()
                 self._reading = None
+                if self._on_unwatched is not None:
+                    self._on_unwatched()
 
     async def _keep_reading(self) -> None:
         while True:

@@ -84,11 +84,18 @@ async def test_pictures_are_shown_a_page_at_a_time(user: User, box: FakeBox) -> 
 
 @visit(outbox.build, sixty_wait)
 async def test_what_comes_meanwhile_is_shown_without_a_reload(user: User, box: FakeBox) -> None:
+    def after(element: ui.element) -> list[int]:
+        return [each.id for each in element.descendants()]
+
+    second = gallery(user).default_slot.children[1]
+    before = after(second)
     box.outbox.items.insert(0, item(200))
     box.outbox._count()
 
     await user.should_see("1 to 24 of 61, newest first", retries=50)
     assert shown(user)[0].endswith(item(200).id)
+    assert len(shown(user)) == 24
+    assert after(second) == before, "what was there stays as it is, under the finger or the focus"
 
 
 @visit(outbox.build, sixty_wait)
@@ -113,6 +120,7 @@ async def test_waiting_pictures_can_be_sent_first(user: User, box: FakeBox) -> N
 
     assert box.done == [("prioritise", (item(0).id, item(2).id))]
     await user.should_not_see("2 picked")
+    assert not any(each.props.get("checked") for each in gallery(user).descendants() if each.tag == "input")
 
 
 @visit(outbox.build, sixty_wait)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from nicegui import ui
 
 from ui.kit.words import Button, heading, paragraph
 
 
+@contextmanager
+def in_front(style: str = "") -> Iterator[ui.dialog]:
+    """A sheet in front of the page. It belongs to the page as a whole: what was pressed may go while it is open."""
+    with ui.context.client.content, ui.dialog() as dialog, ui.element("div").classes("sheet").style(style):
+        yield dialog
+
+
 async def confirmed(question: str, consequence: str, *, yes: str) -> bool:
     """Ask; `yes` names the deed. False where the visitor turns away."""
-    with ui.dialog() as dialog, ui.element("div").classes("sheet").props('role="document"'):
+    with in_front() as dialog:
         heading(question)
         paragraph(consequence)
         with ui.element("div").classes("actions"):

@@ -52,6 +52,13 @@ class Pages:
         del self.starts[1:]
 
 
+@dataclass(frozen=True)
+class _Entry:
+    thumb: Thumb
+    root: ui.element
+    tick: ui.element
+
+
 class Gallery(ui.element):
     """Small pictures to be opened and picked. `on_open` is given an id, `on_pick` the ids that are picked."""
 
@@ -61,7 +68,7 @@ class Gallery(ui.element):
         self._on_open = on_open
         self._on_pick = on_pick
         self._picked: dict[str, None] = {}
-        self._shown: tuple[Thumb, ...] = ()
+        self._shown: dict[str, _Entry] = {}
 
     @property
     def picked(self) -> list[str]:
@@ -69,26 +76,30 @@ class Gallery(ui.element):
         return list(self._picked)
 
     def show(self, thumbs: Sequence[Thumb]) -> None:
-        """Other pictures; those that are still there stay picked."""
-        if self._shown == tuple(thumbs):
-            return
-        self._shown = tuple(thumbs)
-        there = {thumb.id for thumb in thumbs}
-        self._picked = {item_id: None for item_id in self._picked if item_id in there}
-        self.clear()
-        with self:
-            for thumb in thumbs:
-                with ui.element("li"):
-                    self._thumb(thumb)
-        self._on_pick(self.picked)
+        """Other pictures. What is there already stays as it is: picked, and under the finger or the focus."""
+        wanted = {thumb.id: thumb for thumb in thumbs}
+        for item_id in [each for each, entry in self._shown.items() if wanted.get(each) != entry.thumb]:
+            self._shown.pop(item_id).root.delete()
+        for place, thumb in enumerate(thumbs):
+            if thumb.id not in self._shown:
+                with self, ui.element("li") as root:
+                    self._shown[thumb.id] = _Entry(thumb, root, self._thumb(thumb))
+            root = self._shown[thumb.id].root
+            if self.default_slot.children[place] is not root:
+                root.move(self, target_index=place)
+        if set(self._picked) - set(wanted):
+            self._picked = {item_id: None for item_id in self._picked if item_id in wanted}
+            self._on_pick(self.picked)
 
     def pick(self, ids: Sequence[str]) -> None:
         """Pick these and no others."""
         self._picked = dict.fromkeys(ids)
-        shown, self._shown = self._shown, ()
-        self.show(shown)
+        for item_id, entry in self._shown.items():
+            entry.tick.props["checked"] = item_id in self._picked
+        self._on_pick(self.picked)
 
-    def _thumb(self, thumb: Thumb) -> None:
+    def _thumb(self, thumb: Thumb) -> ui.element:
+        """Build one; returns the box to tick."""
         with ui.element("div").classes("thumb"):
             with ui.element("button").classes("show").props('type="button"') as opener:
                 image = ui.element("img").props('loading="lazy" decoding="async"')
@@ -107,8 +118,13 @@ class Gallery(ui.element):
                     with ui.element("div").classes("chips"):
                         for text, severity in thumb.remarks:
                             chip(text, severity)
+        return box
 
     def _pick(self, item_id: str, event: events.GenericEventArguments) -> None:
+        entry = self._shown.get(item_id)
+        if entry is None:  # it has gone while it was ticked
+            return
+        entry.tick.props["checked"] = event.args is True  # else taking the tick back later would change nothing
         if event.args is True:
             self._picked[item_id] = None
         else:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from nicegui import ui
 
 from models.errors import DetectorApplianceError
-from ui.kit.dialogs import confirmed
+from ui.kit.dialogs import confirmed, in_front
 from ui.kit.following import follow
 from ui.kit.gallery import Gallery, Pager, Pages, Thumb
 from ui.kit.mode_switch import ModeSwitch, Option
@@ -218,7 +218,7 @@ class _Outbox:
         if item is None:
             return
         sight = await self._outbox.sight(item_id)
-        with ui.dialog() as dialog, ui.element("div").classes("sheet").style("width: min(96vw, 860px)"):
+        with in_front("width: min(96vw, 860px)") as dialog:
             heading(f"Picture of {item.when}")
             if sight is None:
                 paragraph("It is not there any more: it was sent, or somebody deleted it.")

@@ -39,6 +39,8 @@ MAX_MESSAGE = 4 * 2**20
 """Bytes: a confusion matrix of thousands of categories, or a polygon of tens of thousands of corners."""
 
 MAX_CONNECTIONS = 500
+MAX_STRANGERS = 250
+"""Of them without a login, which cannot keep all others out."""
 
 ANNOTATION_NODE = "annotation_node"
 DETECTOR = "detector"
@@ -67,12 +69,11 @@ class TextPacket(Packet):  # type: ignore[misc]  # python-socketio has no types
 
 @dataclass(frozen=True)
 class Connection:
-    """One connection: what its headers said of it. Texts may be empty."""
+    """One connection. `node_type` is what its header said, and may be anything."""
 
     sid: str
     node_type: str
-    organization: str
-    project: str
+    is_stranger: bool
 
 
 def sockets() -> socketio.AsyncServer:
@@ -116,12 +117,13 @@ def register(server: socketio.AsyncServer, services: LoopServices) -> None:
     async def connect(sid: str, environ: object = None, auth: object = None, *_more: object) -> dict[str, Any] | None:
         if environ is None or environ is not server.get_environ(sid):
             return _no("There is no event 'connect'")
-        if len(connections) >= MAX_CONNECTIONS:
-            raise socketio.exceptions.ConnectionRefusedError(f"{MAX_CONNECTIONS} nodes are connected already")
         said = cast("dict[str, Any]", environ)
-        texts = [str(said.get(name, ""))[:64] for name in ("HTTP_NODETYPE", "HTTP_ORGANIZATION", "HTTP_PROJECT")]
-        connection = Connection(sid, *texts)
-        callers.connected(sid, said, auth)
+        caller = callers.connected(sid, said, auth)
+        connection = Connection(sid, str(said.get("HTTP_NODETYPE", "")), caller.is_stranger)
+        strangers = sum(each.is_stranger for each in connections.values())
+        if len(connections) >= MAX_CONNECTIONS or (caller.is_stranger and strangers >= MAX_STRANGERS):
+            callers.disconnected(sid)
+            raise socketio.exceptions.ConnectionRefusedError(f"{len(connections)} nodes are connected already")
         try:
             if connection.node_type != DETECTOR:  # those up to 0.15 never log in
                 callers.demand(sid, "connect")

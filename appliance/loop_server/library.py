@@ -122,7 +122,7 @@ class ModelLibrary:
         model_id = str(uuid4())
 
         def place(connection: Connection, key: int) -> Place:
-            base = records.base_of(connection, key, number)
+            base = training_records.training(connection, key, number).base_model_id
             best, last = training_records.standing(connection, key, number)
             match upload_of_training(last, best, format):
                 case AlreadyStored(id=stored):

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from appliance.loop_server import projects
-from appliance.loop_server.tables import deployment_targets, model_files, models, training_metrics, trainings
+from appliance.loop_server.tables import deployment_targets, model_files, models, training_metrics
 from models.errors import NotInLoop
 from models.wire.loop import LoopModel
 
@@ -175,17 +175,6 @@ def set_target(connection: Connection, project: int, model_id: str | None, now: 
     connection.execute(delete(deployment_targets).where(deployment_targets.c.project_id == project))
     if model_id is not None:
         connection.execute(insert(deployment_targets).values(project_id=project, model_id=model_id, since=now))
-
-
-def base_of(connection: Connection, project: int, number: int) -> str | None:
-    """The id of the model from which the training `number` began. Raises `NotInLoop` where there is no such training."""
-    row = connection.execute(
-        select(trainings.c.base_model_id).where(trainings.c.project_id == project, trainings.c.number == number)
-    ).one_or_none()
-    if row is None:
-        raise NotInLoop(f"There is no training {number} in this project")
-    base: str | None = row.base_model_id
-    return base
 
 
 def version_of(connection: Connection, project: int, model_id: str) -> str | None:

@@ -18,13 +18,16 @@ from sqlalchemy import Connection, delete, insert, select, update
 from appliance.loop_server.db import Database
 from appliance.loop_server.plain import plain
 from appliance.loop_server.tables import nodes, written
-from models.errors import LoopRefused, NotInLoop
+from models.errors import InvalidInput, LoopRefused, NotInLoop
 from models.wire.training import SocketResponse
 
 log = logging.getLogger(__name__)
 
 MAX_NODES = 1000
 """Nodes that are remembered; those that are away and were not seen for the longest time are forgotten first."""
+
+MAX_ID = 64
+"""Characters."""
 
 MAX_STATUS = 256 * 1024
 """Bytes of a status."""
@@ -109,6 +112,10 @@ class Nodes:
 
     async def told(self, sid: str, kind: str, node_id: str, status: Mapping[str, Any]) -> None:
         """A node has told its status over the connection `sid`. Raises `InvalidInput`, `InputTooLarge`, `StorageRefused`."""
+        if not 0 < len(node_id) <= MAX_ID or not node_id.isprintable():
+            raise InvalidInput(
+                f"{node_id[:80]!r} cannot be the id of a node: 1 to {MAX_ID} printable characters are due"
+            )
         status = plain(status, MAX_STATUS, "the status")
         before, now = self._nodes.get(node_id), self._now()
         open_sid = sid if sid in self._connections else None  # it may have ended since the status was sent

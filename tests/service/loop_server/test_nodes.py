@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +234,11 @@ class Stranger:
         assert self._client.post(path, content=packet, headers=self._headers).status_code == 200
         return self._client.get(path, headers=self._headers).text
 
+    def leave(self) -> None:
+        """Say goodbye."""
+        path = f"/ws/socket.io/?EIO=4&transport=polling&sid={self._sid}"
+        self._client.post(path, content="41\x1e1", headers=self._headers)
+
     def tell(self, event: str, *arguments: Any) -> dict[str, Any]:
         """Send an event; the acknowledgement."""
         answer = self.send("421" + json.dumps([event, *arguments]))
@@ -243,27 +248,44 @@ class Stranger:
         return acknowledged
 
 
+MakeStranger = Callable[..., Stranger]
+
+
+@pytest.fixture
+def stranger(loop: RunningLoop) -> Iterator[MakeStranger]:
+    """Makes strangers, who leave in the end."""
+    made: list[Stranger] = []
+
+    def make(node_type: str, *, login: bool) -> Stranger:
+        made.append(Stranger(loop, node_type, login=login))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.leave()
+
+
 class TestStrangers:
     """Who has no login, or a detector's."""
 
     @pytest.mark.parametrize("node_type", ["trainer", "annotation_node", "node", "", "Detector"])
-    def test_nodes_have_to_log_in(self, loop: RunningLoop, node_type: str) -> None:
-        assert Stranger(loop, node_type, login=False).welcome.startswith("44")
+    def test_nodes_have_to_log_in(self, stranger: MakeStranger, node_type: str) -> None:
+        assert stranger(node_type, login=False).welcome.startswith("44")
 
     @pytest.mark.parametrize("login", [True, False])
     def test_an_old_detector_never_logs_in_and_hears_what_is_deployed_all_the_same(
-        self, loop: RunningLoop, shop: Shop, login: bool
+        self, stranger: MakeStranger, shop: Shop, login: bool
     ) -> None:
         uploaded = shop.upload("mocked")
         shop.http.put(f"{shop.path}/deployment/target", json={"version": "1.0"})
-        detector = Stranger(loop, "detector", login=login)
+        detector = stranger("detector", login=login)
         assert detector.welcome.startswith("40")
         answer = detector.tell("update_detector", shop.organization, shop.project, OLD_DETECTOR_STATUS)
         assert answer["payload"]["target_model_id"] == uploaded["id"]
 
     @pytest.mark.parametrize("login", [True, False])
-    def test_a_detector_may_do_no_more_than_that(self, loop: RunningLoop, login: bool) -> None:
-        detector = Stranger(loop, "detector", login=login)
+    def test_a_detector_may_do_no_more_than_that(self, stranger: MakeStranger, login: bool) -> None:
+        detector = stranger("detector", login=login)
         for event, arguments in (
             ("update_trainer", (TRAINER_STATUS,)),
             ("update_training", ("workshop", "parts", {"trainer_id": "x"})),
@@ -274,10 +296,23 @@ class TestStrangers:
             assert not answer["success"]
             assert "log in" in answer["error_msg"]
 
-    def test_what_they_may_do_they_may_not_do_without_end(
-        self, loop: RunningLoop, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    def test_they_cannot_keep_others_out(
+        self, loop: RunningLoop, stranger: MakeStranger, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        detector = Stranger(loop, "detector", login=False)
+        monkeypatch.setattr("appliance.loop_server.events.MAX_STRANGERS", 2)
+        welcomes = [stranger("detector", login=False).welcome[:2] for _ in range(4)]
+        assert welcomes == ["40", "40", "44", "44"]
+
+        async def story() -> None:
+            async with Node(loop) as trainer:
+                await trainer.told("update_trainer", TRAINER_STATUS)
+
+        asyncio.run(story())
+
+    def test_what_they_may_do_they_may_not_do_without_end(
+        self, loop: RunningLoop, stranger: MakeStranger, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        detector = stranger("detector", login=False)
         monkeypatch.setattr(loop.services, "open_requests", Throttle(3, time.monotonic))
         answers = [
             detector.tell("update_detector", shop.organization, shop.project, OLD_DETECTOR_STATUS) for _ in range(5)
@@ -290,6 +325,9 @@ BAD: list[tuple[str, tuple[Any, ...]]] = [
     ("update_trainer", ()),
     ("update_trainer", (None,)),
     ("update_trainer", ({"name": "without an id"},)),
+    ("update_trainer", ({**TRAINER_STATUS, "id": ""},)),
+    ("update_trainer", ({**TRAINER_STATUS, "id": "x" * 65},)),
+    ("update_trainer", ({**TRAINER_STATUS, "id": "a\0b"},)),
     ("update_trainer", ({**TRAINER_STATUS, "errors": "many"},)),
     ("update_trainer", ({**TRAINER_STATUS, "extra": "x" * 300_000},)),
     ("update_trainer", (TRAINER_STATUS, TRAINER_STATUS)),

@@ -39,6 +39,9 @@ PEERS: Mapping[str, Peer] = {
     "rosys-0.28": Peer(("rosys==0.28.0", "nicegui<3"), oldest=(3, 11), newest=(3, 12)),
     "learning-loop-node-0.13": Peer(("learning-loop-node==0.13.7",), newest=(3, 12)),
     "learning-loop-node-0.20": Peer(("learning-loop-node==0.20.2",)),
+    # The last wheels that brought their own tests along: of the days of Socket.IO detectors, and of those that came after
+    "learning-loop-node-0.13-tests": Peer(("learning-loop-node==0.13.7", "pytest-asyncio>=1,<2"), newest=(3, 12)),
+    "learning-loop-node-0.18-tests": Peer(("learning-loop-node==0.18.0", "pytest-asyncio>=1,<2")),
     "learning-loop-node-0.27": Peer(
         ("learning-loop-node==0.27.0", "ai-edge-litert>=2.1,<3", "opencv-python-headless>=4.10")
     ),

@@ -28,6 +28,8 @@ would be right.
     │   ├── AlreadyInLoop           it has this already: 409
     │   └── LoopRefused             it does not want this: any other status, 422 above all
     ├── AccessDenied                who asks may not do this
+    │   ├── WrongPassword           the password, or the one-time code, is not the right one
+    │   └── TooManyTries            too many wrong ones came from there lately
     └── SettingsInvalid             the configuration contradicts itself or names what does not exist
 """
 
@@ -144,6 +146,18 @@ class LoopRefused(LoopError):
 
 class AccessDenied(DetectorApplianceError):
     """Who asks may not do this."""
+
+
+class WrongPassword(AccessDenied):
+    """The password, or the one-time code, is not the right one."""
+
+
+class TooManyTries(AccessDenied):
+    """Too many wrong passwords or codes came from there lately; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class SettingsInvalid(DetectorApplianceError):

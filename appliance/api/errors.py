@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from models import errors
-from models.errors import DetectionUnavailable, DetectorApplianceError
+from models.errors import DetectionUnavailable, DetectorApplianceError, TooManyTries
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ STATUS: dict[type[DetectorApplianceError], int] = {
     errors.StorageRefused: 409,
     errors.NoRoom: 507,
     errors.AccessDenied: 403,
+    errors.WrongPassword: 401,
+    errors.TooManyTries: 429,
     errors.SettingsInvalid: 422,
 }
 """The nearest ancestor in the table counts. Upstream answers 400 to a version that it does not know."""
@@ -38,7 +40,7 @@ def status_of(error: DetectorApplianceError) -> int:
 def response_to(error: DetectorApplianceError) -> JSONResponse:
     """The answer; with `Retry-After` (whole seconds) where trying again may help."""
     headers = {}
-    if isinstance(error, DetectionUnavailable):
+    if isinstance(error, DetectionUnavailable | TooManyTries):
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     return JSONResponse({"detail": str(error)}, status_of(error), headers)
 

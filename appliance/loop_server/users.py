@@ -6,34 +6,29 @@ the database. Hashing takes a good part of a second and runs in threads, two at 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeVar
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from appliance.hashing import Hashing, check_password
 from appliance.loop_server.db import Database
 from appliance.loop_server.tables import users, written
-from models.errors import AlreadyInLoop, InvalidInput, LoopBusy, NotInLoop
+from models.errors import AlreadyInLoop, InvalidInput, LoopBusy, NotInLoop, TooManyTries
 
 _T = TypeVar("_T")
 
 Role = Literal["admin", "user"]
 
-MIN_PASSWORD = 8
 MAX_TEXT = 255  # characters of a name or a password
 MAX_USERS = 10_000
 FIRST = "admin"
 """Name of the first user where nobody says another."""
-
-_AT_ONCE = 2
-_MAX_WAITING = 64
 
 
 @dataclass(frozen=True)
@@ -57,10 +52,8 @@ class Users:
     def __init__(self, database: Database, now: Callable[[], datetime], hasher: PasswordHasher | None = None) -> None:
         self._database = database
         self._now = now
-        self._hasher = hasher or PasswordHasher()
+        self._hashing = Hashing(hasher)
         self._known: dict[str, User] = {}
-        self._turn = asyncio.Semaphore(_AT_ONCE)
-        self._waiting = 0
         self._nobodys_hash: str | None = None
 
     async def start(self, username: str | None, password: str | None) -> str | None:
@@ -87,7 +80,7 @@ class Users:
     async def create(self, name: str, password: str, role: Role) -> User:
         """Make a user. Raises `InvalidInput`, `AlreadyInLoop`."""
         _check_name(name)
-        _check_password(password)
+        check_password(password)
         row = {
             "name": name,
             "password_hash": await self._hash(password),
@@ -108,7 +101,7 @@ class Users:
 
     async def set_password(self, name: str, password: str) -> None:
         """Give a user another password, which ends all sessions of that user. Raises `InvalidInput`, `NotInLoop`."""
-        _check_password(password)
+        check_password(password)
         hashed = await self._hash(password)
 
         def act(connection: Connection) -> None:
@@ -140,31 +133,22 @@ class Users:
         user = self._known.get(name)
         if self._nobodys_hash is None:
             self._nobodys_hash = await self._hash(secrets.token_urlsafe(12))
-        right = await self._in_turn(self._matches, user.password_hash if user else self._nobodys_hash, password)
+        right = await _in_turn(self._hashing.matches(user.password_hash if user else self._nobodys_hash, password))
         return user if right else None
 
     async def _hash(self, password: str) -> str:
-        return await self._in_turn(self._hasher.hash, password)
-
-    async def _in_turn(self, act: Callable[..., _T], *arguments: str) -> _T:
-        if self._waiting >= _MAX_WAITING:
-            raise LoopBusy("Too many people log in at once; try again in a minute", retry_after=60)
-        self._waiting += 1
-        try:
-            async with self._turn:
-                return await asyncio.to_thread(act, *arguments)
-        finally:
-            self._waiting -= 1
-
-    def _matches(self, password_hash: str, password: str) -> bool:
-        try:
-            return self._hasher.verify(password_hash, password)
-        except (VerificationError, InvalidHashError):
-            return False
+        return await _in_turn(self._hashing.hash(password))
 
     async def _reload(self) -> None:
         rows = await self._database.read(lambda connection: connection.execute(select(users)).all())
         self._known = {row.name: User(row.name, row.role, row.created, row.password_hash) for row in rows}
+
+
+async def _in_turn(act: Awaitable[_T]) -> _T:
+    try:
+        return await act
+    except TooManyTries as error:
+        raise LoopBusy(str(error), retry_after=error.retry_after) from error
 
 
 def _count(connection: Connection) -> int:
@@ -176,8 +160,3 @@ def _check_name(name: str) -> None:
         raise InvalidInput(
             f"A user's name has 1 to {MAX_TEXT} printable characters, no colon, and no space at its ends"
         )
-
-
-def _check_password(password: str) -> None:
-    if not MIN_PASSWORD <= len(password) <= MAX_TEXT:
-        raise InvalidInput(f"A password has {MIN_PASSWORD} to {MAX_TEXT} characters")

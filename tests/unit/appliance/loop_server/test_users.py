@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 import pytest
 from argon2 import PasswordHasher
 
-from appliance.loop_server import users as module
+from appliance.hashing import MAX_WAITING
 from appliance.loop_server.db import Database
 from appliance.loop_server.users import Users
 from models.errors import AlreadyInLoop, InvalidInput, LoopBusy, NotInLoop
@@ -124,7 +124,7 @@ def test_a_crowd_at_the_door_is_turned_away_and_not_queued_without_end(with_data
     async def story(database: Database) -> None:
         users = users_of(database)
         await users.start("ann", "secret enough")
-        tries = [users.verify("ann", "wrong") for _ in range(module._MAX_WAITING + 50)]
+        tries = [users.verify("ann", "wrong") for _ in range(MAX_WAITING + 50)]
         results = await asyncio.gather(*tries, return_exceptions=True)
         assert sum(isinstance(each, LoopBusy) for each in results) >= 49
         assert await users.verify("ann", "secret enough") is not None

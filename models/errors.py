@@ -155,7 +155,7 @@ class WrongPassword(AccessDenied):
 class TooManyTries(AccessDenied):
     """Too many wrong passwords or codes came from there lately; `retry_after` is in seconds."""
 
-    def __init__(self, message: str, retry_after: float) -> None:
+    def __init__(self, message: str, retry_after: float = 60.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 

@@ -24,6 +24,7 @@ STATUS: dict[type[DetectorApplianceError], int] = {
     errors.DetectionUnavailable: 503,
     errors.StorageRefused: 409,
     errors.NoRoom: 507,
+    errors.LoopError: 502,
     errors.AccessDenied: 403,
     errors.WrongPassword: 401,
     errors.TooManyTries: 429,

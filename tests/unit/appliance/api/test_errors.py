@@ -27,7 +27,7 @@ def all_errors(root: type[DetectorApplianceError] = DetectorApplianceError) -> I
 def test_every_error_is_a_status_and_a_sentence(kind: type[DetectorApplianceError]) -> None:
     answer = response_to(kind("What was wrong, and what would be right"))
 
-    assert answer.status_code in {400, 403, 409, 413, 422, 503, 507}
+    assert answer.status_code in {400, 401, 403, 409, 413, 422, 429, 502, 503, 507}
     assert json.loads(bytes(answer.body)) == {"detail": "What was wrong, and what would be right"}
 
 
@@ -41,6 +41,9 @@ def test_every_error_is_a_status_and_a_sentence(kind: type[DetectorApplianceErro
         (errors.NoRoom("x"), 507),
         (errors.StorageRefused("x"), 409),
         (errors.UnknownVersion("x"), 400),
+        (errors.WrongPassword("x"), 401),
+        (errors.TooManyTries("x"), 429),
+        (errors.AccessDenied("x"), 403),
     ],
 )
 def test_the_nearest_entry_counts(error: DetectorApplianceError, status: int) -> None:

@@ -37,7 +37,7 @@ from appliance.loop_server.routes import (
     trainings,
     users,
 )
-from appliance.loop_server.services import LoopServices
+from appliance.loop_server.services import INCOMING, LoopServices
 from appliance.loop_server.settings import LoopServerSettings
 from appliance.loop_server.throttle import Throttle
 from appliance.loop_server.trainings import Trainings
@@ -83,7 +83,7 @@ def build(settings: LoopServerSettings, announce: Callable[[str], None] | None =
     return LoopServices(
         settings=settings,
         database=database,
-        blobs=Blobs(storage_at(settings.blobs, settings.data_folder / "incoming")),
+        blobs=Blobs(storage_at(settings.blobs, settings.data_folder / INCOMING)),
         users=users_of_the_loop,
         logins=logins,
         access=Access(policy_of(settings, logins.recognise), Refusals(time.time)),
@@ -142,6 +142,7 @@ def rest(services: LoopServices) -> FastAPI:
         description="A small Learning Loop: projects, images, annotations, models and trainings.",
         lifespan=lifespan,
     )
+    app.state.budget = services.budget
     for router in ROUTERS:
         app.include_router(router(services))
     errors.install(app)

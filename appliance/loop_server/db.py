@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, func, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from appliance.loop_server import migrations
@@ -26,6 +27,10 @@ T = TypeVar("T")
 READERS = 4
 MAX_WAITING = 1000
 """Transactions that may wait for a thread; then requests are refused."""
+
+_CLAIM = 0x6C6F6F70  # "loop"
+_CLAIMS = 20
+_CLAIM_PAUSE = 0.25  # seconds
 
 BUSY_SECONDS = 10
 """How long a connection waits for another process that writes (a backup, say)."""
@@ -40,15 +45,34 @@ class Database:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="loop-writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="loop-reader")
         self._waiting = 0
+        self._claiming: Connection | None = None
 
     @property
     def waiting(self) -> int:
         """Transactions that wait or run now."""
         return self._waiting
 
-    async def upgrade(self) -> None:
-        """Bring the schema up to date, step by step; all of it or nothing."""
+    async def start(self) -> None:
+        """Make sure that no other loop uses the database, and bring its schema up to date.
+
+        The steps are taken all or none. Raises `SettingsInvalid`.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._claim)
         await self.write(migrations.upgrade)
+
+    def _claim(self) -> None:
+        """PostgreSQL is reached from many machines; a file of SQLite lies in the data folder, which has a lock."""
+        if self._engine.dialect.name != "postgresql" or self._claiming is not None:
+            return
+        try:
+            self._claiming = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            for _ in range(_CLAIMS):
+                if self._claiming.execute(select(func.pg_try_advisory_lock(_CLAIM))).scalar_one():
+                    return
+                time.sleep(_CLAIM_PAUSE)  # one that has just ended may still be connected
+        except SQLAlchemyError as error:
+            raise SettingsInvalid(f"The database cannot be used: {_cause(error)}") from error
+        raise SettingsInvalid("Another loop uses this database. Stop that one first, or name another one.")
 
     async def read(self, ask: Callable[[Connection], T]) -> T:
         """Run `ask` in a transaction that sees one state of things. Raises what it raises, `Overloaded`, `StorageRefused`."""
@@ -68,6 +92,9 @@ class Database:
     def _close(self) -> None:
         self._writer.shutdown()
         self._readers.shutdown()
+        if self._claiming is not None:
+            self._claiming.invalidate()  # not given back to the pool: it may be dead
+            self._claiming.close()
         self._engine.dispose()
 
     async def _run(self, pool: ThreadPoolExecutor, engine: Engine, act: Callable[[Connection], T]) -> T:
@@ -78,6 +105,10 @@ class Database:
             return await asyncio.get_running_loop().run_in_executor(pool, _transaction, engine, act)
         finally:
             self._waiting -= 1
+
+
+def _cause(error: SQLAlchemyError) -> object:
+    return (error.orig if isinstance(error, DBAPIError) else None) or error
 
 
 def _transaction(engine: Engine, act: Callable[[Connection], T]) -> T:
@@ -100,7 +131,7 @@ def _ours(error: SQLAlchemyError) -> DetectorApplianceError:
         return Overloaded("The loop's database cannot be reached; try again soon", 5)
     if isinstance(error, StatementError) and isinstance(error.orig, ValueError):
         return InvalidInput(f"There is something in it that no database holds: {error.orig}")
-    return StorageRefused(f"The loop's database refused: {cause or error}")
+    return StorageRefused(f"The loop's database refused: {_cause(error)}")
 
 
 def _engine(url: str) -> Engine:
@@ -112,7 +143,7 @@ def _engine(url: str) -> Engine:
             )
         engine = sqlalchemy.create_engine(
             parsed,
-            pool_size=READERS + 1,
+            pool_size=READERS + 2,  # a thread each, and the claim
             max_overflow=0,
             pool_pre_ping=True,
             json_serializer=partial(json.dumps, allow_nan=False),  # NaN is no JSON: PostgreSQL refuses it, so do we

@@ -69,7 +69,8 @@ class Logins:
 
     def sign_with(self, secret: bytes) -> None:
         """Before the first session."""
-        self._signer = URLSafeSerializer(secret, salt="session")
+        signing = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        self._signer = URLSafeSerializer(secret, salt="session", signer_kwargs=signing)
 
     async def log_in(self, name: str, password: str, address: str) -> str:
         """The cookie of a new session; nothing given at all is a detector's login. Raises `LoginFailed`, `LoopBusy`."""

@@ -9,6 +9,7 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -51,6 +52,14 @@ class Postgres:
             connection.exec_driver_sql(f"CREATE DATABASE {name}")
         return self.url(name)
 
+    def connections(self) -> list[str]:
+        """The databases to which somebody is connected."""
+        engine = sqlalchemy.create_engine(self.url(), poolclass=sqlalchemy.NullPool)
+        with engine.connect() as connection:
+            clients = "backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            found = connection.exec_driver_sql(f"SELECT datname FROM pg_stat_activity WHERE {clients}")
+            return [row[0] for row in found]
+
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
@@ -75,12 +84,14 @@ def running_postgres() -> Iterator[Postgres]:
             _wait(postgres, server, log)
             yield postgres
         finally:
-            server.terminate()
+            left = postgres.connections()
+            server.send_signal(signal.SIGINT)  # "fast": without waiting for clients
             try:
                 server.wait(30)
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+            assert left == [], f"connections were left open: {left}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

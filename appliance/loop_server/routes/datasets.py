@@ -13,7 +13,7 @@ from appliance.loop_server.coco_transfer import export_zip, import_zip
 from appliance.loop_server.projects import project_key
 from appliance.loop_server.receiving import incoming_folder, receive_files
 from appliance.loop_server.rights import PROJECT
-from appliance.loop_server.services import LoopServices
+from appliance.loop_server.services import INCOMING, LoopServices
 from models.errors import InvalidInput
 from models.wire.model_information import CategoryType
 
@@ -71,7 +71,7 @@ def router(services: LoopServices) -> APIRouter:
         curl -F 'files=@bolts.zip' http://localhost:8014/api/acme/projects/bolts/import/coco
         """
         await services.database.read(lambda db: project_key(db, organization, project))
-        async with incoming_folder(services.settings.data_folder / "incoming") as folder:
+        async with incoming_folder(services.settings.data_folder / INCOMING) as folder:
             files = await receive_files(request, folder, services.settings.max_model_mb * MIB, EXAMPLE)
             if len(files) != 1:
                 raise InvalidInput(f"{len(files)} files; send one zip with the documents and the pictures in it")

@@ -17,7 +17,7 @@ from appliance.loop_server.library import ModelLibrary
 from appliance.loop_server.open_doors import carried, enter
 from appliance.loop_server.receiving import incoming_folder, receive_files
 from appliance.loop_server.rights import PROJECT
-from appliance.loop_server.services import LoopServices
+from appliance.loop_server.services import INCOMING, LoopServices
 from models.wire.loop import LoopModel
 
 FORM = described("files", "one zip, or model.json and the weight files", several=True)
@@ -46,7 +46,7 @@ def router(services: LoopServices) -> APIRouter:
     routes = APIRouter(prefix=PROJECT, tags=["models"])
     database, settings = services.database, services.settings
     library = ModelLibrary.of(services)
-    incoming = settings.data_folder / "incoming"
+    incoming = settings.data_folder / INCOMING
 
     def listed(record: records.ModelRecord) -> LoopModel:
         return records.listed(record, settings.host)
@@ -141,7 +141,7 @@ def upload_router(services: LoopServices) -> APIRouter:
 
         curl -F 'files=@model.zip' http://localhost:8014/api/shop/projects/parts/litert
         """
-        async with incoming_folder(settings.data_folder / "incoming") as folder:
+        async with incoming_folder(settings.data_folder / INCOMING) as folder:
             files = await receive_files(request, folder, settings.max_model_mb * MIB, EXAMPLE)
             return records.listed(await library.add(organization, project, format, files, folder), settings.host)
 

@@ -212,3 +212,13 @@ def test_a_body_that_is_no_picture_is_bounded_for_everybody(loop: RunningLoop) -
 
 def test_nobody_fills_the_memory_with_a_login(loop: RunningLoop) -> None:
     assert loop.client(ELSEWHERE).post("/api/login", content=b"x" * 100_000).status_code == 413
+
+
+def test_what_a_nameless_node_sends_is_small(loop: RunningLoop) -> None:
+    shop = Shop(loop)
+    detector = loop.client(ELSEWHERE)
+    detector.post("/api/login", data={"username": "", "password": ""})
+    status = {"uuid": "1", "name": "box", "model_format": "litert", "errors": {"x": "y" * 300_000}}
+    assert detector.post(f"{shop.path}/detectors", json=status).status_code == 413
+    assert detector.post(f"{shop.path}/detectors", json={**status, "errors": {}}).status_code == 200
+    assert loop.services.budget.taken == 0

@@ -40,7 +40,7 @@ def with_database(tmp_path: Path) -> Story[T]:
         async def told() -> T:
             database = Database(f"sqlite:///{tmp_path / 'loop.db'}")
             try:
-                await database.upgrade()
+                await database.start()
                 return await story(database)
             finally:
                 await database.close()

@@ -40,7 +40,7 @@ def start(folder: Path) -> None:
     async def run() -> None:
         database = Database(f"sqlite:///{folder / 'loop.db'}")
         try:
-            await database.upgrade()
+            await database.start()
         finally:
             await database.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,6 @@ from tests.service.running_loop import RunningLoop
 from tests.support.small_bundles import CATEGORIES, make_bundle
 
 
-@pytest.fixture(scope="module")
-def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLoop]:
-    with RunningLoop(tmp_path_factory.mktemp("loop"), host="loop.workshop") as running:
-        yield running
-
-
 @pytest.fixture
 def shop(loop: RunningLoop) -> Shop:
     """An empty project of the test's own."""
@@ -34,8 +27,7 @@ def shop(loop: RunningLoop) -> Shop:
 
 def blobs(loop: RunningLoop) -> int:
     """How many files lie in the storage."""
-    folder = loop.settings.data_folder
-    return sum(path.is_file() for path in (folder / "blobs").rglob("*"))
+    return len(list(loop.services.blobs.names()))
 
 
 def test_a_bundle_goes_in_and_comes_out_as_a_model_that_devices_open(shop: Shop, tmp_path: Path) -> None:
@@ -47,13 +39,13 @@ def test_a_bundle_goes_in_and_comes_out_as_a_model_that_devices_open(shop: Shop,
     unpack(tmp_path / "got.zip", tmp_path / "got")
     bundle = open_bundle(tmp_path / "got")
     assert bundle.identity == ("workshop", shop.project, "litert", "1.0")
-    assert (bundle.model_id, bundle.model.host) == (uploaded["id"], "loop.workshop")
+    assert (bundle.model_id, bundle.model.host) == (uploaded["id"], shop.loop.settings.host)
     document = described((tmp_path / "got.zip").read_bytes())
     assert (document["categories"], document["our_own"]) == (CATEGORIES, [1])
     assert shop.models() == [uploaded]
     assert uploaded["version"] == "1.0"
     assert uploaded["formats"] == ["litert"]
-    assert uploaded["host"] == "loop.workshop"
+    assert uploaded["host"] == shop.loop.settings.host
     assert uploaded["created"].startswith("20")
 
 

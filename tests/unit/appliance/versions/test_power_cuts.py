@@ -94,7 +94,7 @@ def check(disk: Path) -> str:
 
     async def story() -> None:
         loop = loop_with("1.2")
-        loop.away = ConnectionError("no Loop yet")  # type: ignore[assignment] # the client makes it one of its own
+        loop.away = ConnectionError("no Loop yet")
         box = LoopedBox(disk, loop, files=FILE_SYSTEM, bounds=KEEP_NONE)
         async with box:
             assert box.versions.error is None

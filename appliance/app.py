@@ -19,7 +19,7 @@ from appliance.access import DEVICE_TABLE, Access, AccessMiddleware, AccessPolic
 from appliance.adopting.adoption import Adoption
 from appliance.api import detect, errors, health, node, upload
 from appliance.api.bodies import MIB, Budget, WholeBodies
-from appliance.api.v1 import box, updates
+from appliance.api.v1 import box, system, updates
 from appliance.api.v1 import models as models_api
 from appliance.api.v1 import outbox as outbox_api
 from appliance.api_keys import FILE_NAME as API_KEYS_FILE
@@ -220,7 +220,7 @@ def rest(services: Services) -> FastAPI:
         description="Looks at pictures and says what is in them. Speaks the API of a Learning Loop detector node.",
         lifespan=lifespan,
     )
-    for made in (detect, upload, node, health, models_api, outbox_api, updates, box):
+    for made in (detect, upload, node, health, models_api, outbox_api, updates, box, system):
         app.include_router(made.router(services))
     errors.install(app)
     return app

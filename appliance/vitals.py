@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+HOT = 80.0
+"""Degrees Celsius from which small boards slow down."""
+
 UNDER_VOLTAGE_NOW = 0x1
 """Bit of the Raspberry Pi firmware's `get_throttled`."""
 

@@ -15,6 +15,7 @@ import click
 from appliance.cli.bench import bench
 from appliance.cli.demo import demo
 from appliance.cli.detect import detect
+from appliance.cli.doctor import doctor
 from appliance.cli.keys import keys
 from appliance.cli.loop import loop
 from appliance.cli.models import models
@@ -46,13 +47,14 @@ def cli() -> None:
     appliance detect photo.jpg             what is in a picture
     appliance detect *.jpg --draw found    ... with the boxes drawn, into the folder found
     appliance models list                  the models on this box
+    appliance doctor                       what is wrong, and what to do about it
 
     While a server runs on the data folder, the other commands talk to it; otherwise they open the folder themselves.
     `appliance COMMAND --help` tells more about each.
     """
 
 
-for command in (serve, demo, loop, detect, models, outbox, bench, settings, keys, version):
+for command in (serve, demo, loop, detect, models, outbox, bench, doctor, settings, keys, version):
     cli.add_command(command)
 
 

@@ -66,6 +66,10 @@ class Server:
         """The settings in force over there, each with its value and origin."""
         return self._answer("GET", "/api/v1/settings", list)
 
+    def doctor(self) -> list[dict[str, Any]]:
+        """What is wrong over there, the worst first."""
+        return self._answer("GET", "/api/v1/doctor", list)
+
     def models(self) -> dict[str, Any]:
         """The models over there: `{"models": [...], "broken": [...]}`."""
         return self._object("GET", "/api/v1/models")

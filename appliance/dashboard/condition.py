@@ -10,11 +10,8 @@ from appliance.dashboard.words import accelerator
 from appliance.outbox.room import MEGABYTE
 from appliance.recent import Recent
 from appliance.services import Services
-from appliance.vitals import Vitals
+from appliance.vitals import HOT, Vitals
 from ui.ports import Condition, Severity, Trouble
-
-HOT = 80.0
-"""Degrees Celsius from which small boards slow down."""
 
 REFUSED_LATELY = 600.0
 """Seconds for which a refused robot is shown after its last try."""

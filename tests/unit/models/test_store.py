@@ -189,7 +189,7 @@ class TestRefusing:
     ) -> None:
         bundle = make_bundle(tmp_path / "bundle")
         with pytest.raises(BundleError) as given:
-            store.put_folder(bundle, **identity)
+            store.put_folder(bundle, **identity)  # type: ignore[arg-type]  # texts, as given above
         shutil.rmtree(bundle)
         with pytest.raises(BundleError) as written:
             store.put_folder(make_bundle(bundle, **identity))  # type: ignore[arg-type]  # texts, as given above

@@ -143,7 +143,7 @@ def run(folder: Path, times: int, *, spoil: bool, seed: int = 0, say: Callable[[
                 box.wait_until("/readyz")
                 time.sleep(chance.uniform(0.0, LONGEST_LIFE))
                 box.kill()
-                say(f"kill {number + 1} of {times}: {outcome}")
+                say(f"kill {number + 1} of {times}: {len(outcome.acknowledged)} pictures acknowledged so far")
                 if spoil:
                     spoil_index(folder / "box", chance)
             box.start()

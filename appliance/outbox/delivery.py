@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+DELETING_AT_ONCE = 8
+"""Batches that were sent and are being deleted meanwhile; a disk that is slower than the line sets the pace then."""
+
 ANSWER_WITHIN_S = 120.0
 SLOWEST_LINE = 10_000
 """A request may take so long, and beside that as long as its bytes take at so many a second."""
@@ -83,7 +86,7 @@ class Delivery:
                 part = to_do.pop()
                 if error is None:
                     sent += len(part)
-                    await self._write_down(self._outbox.sent, _ids(part))
+                    await self._delete(part)
                     continue
                 meaning = verdict(error)
                 if not meaning.unwanted:
@@ -98,13 +101,16 @@ class Delivery:
             return Outcome(sent)
         finally:
             if to_do:
-                left = [item_id for part in to_do for item_id in _ids(part)]
-                self._book(asyncio.to_thread(self._outbox.release, left))
+                self.give_back(picture for part in to_do for picture in part)
 
-    async def settle(self) -> None:
-        """Return when everything is written down."""
-        while self._booking:
-            await asyncio.wait(list(self._booking))
+    async def settle(self, at_most: int = 0) -> None:
+        """Return when everything is written down, or all but `at_most`."""
+        while len(self._booking) > at_most:
+            await asyncio.wait(list(self._booking), return_when=asyncio.FIRST_COMPLETED)
+
+    def give_back(self, batch: Iterable[StoredPicture]) -> None:
+        """What was taken is not sent."""
+        self._book(asyncio.to_thread(self._outbox.release, _ids(batch)))
 
     async def _request(self, batch: Sequence[StoredPicture]) -> LoopError | None:
         """What was wrong, if anything was."""
@@ -137,6 +143,11 @@ class Delivery:
     async def _throttle(self, size: int) -> None:
         assert self._bucket is not None
         await asyncio.sleep(self._bucket.take(size, _now()))
+
+    async def _delete(self, part: Sequence[StoredPicture]) -> None:
+        """The next request need not wait until the disk has deleted what the last one has brought to the Loop."""
+        self._book(self._write_down(self._outbox.sent, _ids(part)))
+        await self.settle(DELETING_AT_ONCE)
 
     async def _write_down(self, work: Callable[..., None], *arguments: Any) -> None:
         """Do it, even if sending is stopped meanwhile. What the disk refuses is told; the next start tries again."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from appliance.outbox import folders
 from appliance.outbox.files import PictureFiles, refusing
-from appliance.outbox.folders import FOLDERS, Folder
+from appliance.outbox.folders import FOLDERS, QUEUES, Folder
 from appliance.outbox.index import Tally
 from appliance.outbox.ledger import Ledger
 
@@ -69,10 +69,8 @@ class Departures:
 
     def _where(self, item_ids: Iterable[str]) -> dict[Folder, list[str]]:
         found: dict[Folder, list[str]] = defaultdict(list)
-        for item_id in item_ids:
-            entry = self._ledger.find(item_id)
-            if entry is not None:
-                found[entry.folder].append(item_id)
+        for entry in self._ledger.these(item_ids, QUEUES):
+            found[entry.folder].append(entry.id)
         return found
 
 

@@ -48,6 +48,9 @@ ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,99}$"
 
 _ID = re.compile(ID_PATTERN[1:-1])
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[_T](\d{2})[-:](\d{2})[-:](\d{2})(\.\d{1,6})?.*", re.ASCII)
+_ONE_READ = 1 << 30
+"""Bytes that Linux gives in one read, and more."""
+
 _LONGEST_METADATA = 64 << 20
 """Bytes; what is longer is not read."""
 
@@ -116,6 +119,21 @@ def facts(folder: Path | str, item_id: str) -> Facts | None:
     finally:
         os.close(descriptor)
     return Facts(picture_bytes + len(document), reasons.tags_in(document))
+
+
+def read(path: str) -> bytes:
+    """A whole file. Raises OSError.
+
+    Every call of the system lets other threads run, and while pictures are sent there are some: as few as can be.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(descriptor, os.fstat(descriptor).st_size + 1)
+        while more := os.read(descriptor, 1 << 20) if len(data) > _ONE_READ else b"":
+            data += more
+        return data
+    finally:
+        os.close(descriptor)
 
 
 def names(folder: Path) -> list[str]:

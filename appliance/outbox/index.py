@@ -12,11 +12,10 @@ import sqlite3
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import RLock
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from sqlite_utils import Database
 
@@ -40,25 +39,37 @@ SUSPICIOUS_ATTEMPTS = 5
 
 _COLUMNS = "folder, id, bytes, asked_for, tags, attempts, reason"
 _BUSY_SECONDS = 5.0
+_ASKED_AT_ONCE = 500
+"""SQLite takes no more than about a thousand values in one statement, on old systems."""
 
 _SELECT = f"SELECT {_COLUMNS} FROM pictures "  # noqa: S608 (constants)
 _INSERT = f"INSERT OR REPLACE INTO pictures ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 (constants)
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What the index knows of one picture. `tags` are None where the metadata is damaged; `reason` is the Loop's words."""
+class Entry(NamedTuple):
+    """What the index knows of one picture: a row of it. `reason` is the Loop's words on the last try.
+
+    `tags_text` is JSON, read only where somebody wants to see it; None where the metadata is damaged.
+    """
 
     folder: Folder
     id: str
     bytes: int
     asked_for: bool
-    tags: tuple[str, ...] | None = ()
+    tags_text: str | None = "[]"
     attempts: int = 0
     reason: str | None = None
 
     @property
-    def count(self) -> Count:
+    def tags(self) -> tuple[str, ...] | None:
+        """None where the metadata is damaged."""
+        try:
+            return None if self.tags_text is None else tuple(map(str, json.loads(self.tags_text)))
+        except (ValueError, TypeError):  # the index is damaged, which makes a promise of the picture, too
+            return None
+
+    @property
+    def size(self) -> Count:
         """As one picture of its size."""
         return Count(1, self.bytes)
 
@@ -124,13 +135,13 @@ class Index:
         with self.transaction():
             self._connection.executemany(
                 _INSERT,
-                ((e.folder, e.id, e.bytes, e.asked_for, _as_text(e.tags), e.attempts, e.reason) for e in entries),
+                entries,
             )
 
     def drop(self, folder: Folder, item_ids: Iterable[str], tally: Tally | None = None) -> list[Entry]:
         """Strike pictures off; those that were there. They are counted under `tally`."""
         with self.transaction():
-            dropped = [entry for item_id in item_ids if (entry := self._one(folder, item_id)) is not None]
+            dropped = self.these(item_ids, (folder,))
             self._connection.executemany(
                 "DELETE FROM pictures WHERE folder = ? AND id = ?", [(folder, entry.id) for entry in dropped]
             )
@@ -144,7 +155,7 @@ class Index:
         """Enter a picture in another folder, with no attempts so far."""
         with self.transaction():
             self.drop(entry.folder, [entry.id])
-            self.add([replace(entry, folder=folder, attempts=0, reason=reason)])
+            self.add([entry._replace(folder=folder, attempts=0, reason=reason)])
 
     def attempted(self, item_ids: Iterable[str], reason: str, *, guilty: bool) -> None:
         """An attempt to send waiting pictures failed; `guilty`: they may be the reason."""
@@ -168,8 +179,17 @@ class Index:
 
     def find(self, item_id: str, among: Sequence[Folder] = FOLDERS) -> Entry | None:
         """A picture, in the first of these folders that has it: after a power cut it may be in two."""
-        with self._lock:
-            return next((found for folder in among if (found := self._one(folder, item_id)) is not None), None)
+        found = {entry.folder: entry for entry in self.these([item_id], among)}
+        return next((found[folder] for folder in among if folder in found), None)
+
+    def these(self, item_ids: Iterable[str], among: Sequence[Folder] = FOLDERS) -> list[Entry]:
+        """All that is known of these pictures in these folders."""
+        listed, found = list(item_ids), list[Entry]()
+        where = "WHERE folder IN ({}) AND id IN ({})"
+        for start in range(0, len(listed), _ASKED_AT_ONCE):
+            some = listed[start : start + _ASKED_AT_ONCE]
+            found += self._entries(where.format(_marks(among), _marks(some)), [*among, *some])
+        return found
 
     def page(
         self,
@@ -248,17 +268,9 @@ class Index:
             [(began,)] = self._connection.execute("SELECT began FROM origin LIMIT 1").fetchall()
         return str(began)
 
-    def _one(self, folder: Folder, item_id: str) -> Entry | None:
-        found = self._entries("WHERE folder = :folder AND id = :id", {"folder": folder, "id": item_id})
-        return found[0] if found else None
-
-    def _entries(self, where: str, values: dict[str, Any]) -> list[Entry]:
+    def _entries(self, where: str, values: dict[str, Any] | list[Any]) -> list[Entry]:
         with self._lock:
-            rows = self._connection.execute(_SELECT + where, values).fetchall()
-        return [
-            Entry(folder, item_id, size, bool(asked_for), _as_tags(tags), attempts, reason)
-            for folder, item_id, size, asked_for, tags, attempts, reason in rows
-        ]
+            return [Entry._make(row) for row in self._connection.execute(_SELECT + where, values)]
 
 
 def open_index(path: Path, busy_seconds: float = _BUSY_SECONDS) -> Index:
@@ -286,12 +298,6 @@ def _remove(path: Path) -> bool:
     return True
 
 
-def _as_text(tags: tuple[str, ...] | None) -> str | None:
-    return None if tags is None else json.dumps(tags)
-
-
-def _as_tags(text: str | None) -> tuple[str, ...] | None:
-    try:
-        return None if text is None else tuple(map(str, json.loads(text)))
-    except (ValueError, TypeError):  # damaged; like a damaged file, it makes a promise of the picture
-        return None
+def _marks(values: Sequence[object]) -> str:
+    """A place for each value in a statement."""
+    return ", ".join("?" * len(values))

@@ -87,7 +87,7 @@ class Ledger:
         """A picture is there."""
         with self.lock:
             self._ask(lambda index: index.add([entry]))
-            self.room.arrive(entry.folder, entry.count, asked_for=entry.asked_for)
+            self.room.arrive(entry.folder, entry.size, asked_for=entry.asked_for)
 
     def leave(self, folder: Folder, item_ids: Iterable[str], tally: Tally | None = None) -> list[Entry]:
         """Pictures are gone; those that were known."""
@@ -95,7 +95,7 @@ class Ledger:
         with self.lock:
             left = self._ask(lambda index: index.drop(folder, listed, tally))
             for entry in left:
-                self.room.leave(folder, entry.count, asked_for=entry.asked_for)
+                self.room.leave(folder, entry.size, asked_for=entry.asked_for)
             if tally is not None:
                 self.tallies[tally] += len(left)
                 if tally == "sent":
@@ -107,8 +107,8 @@ class Ledger:
         with self.lock:
             self.leave(folder, [entry.id])  # left there by a power cut
             self._ask(lambda index: index.move(entry, folder, reason))
-            self.room.leave(entry.folder, entry.count, asked_for=entry.asked_for)
-            self.room.arrive(folder, entry.count, asked_for=entry.asked_for)
+            self.room.leave(entry.folder, entry.size, asked_for=entry.asked_for)
+            self.room.arrive(folder, entry.size, asked_for=entry.asked_for)
 
     def attempted(self, item_ids: Iterable[str], reason: str, *, guilty: bool) -> None:
         """See `Index.attempted`."""
@@ -206,6 +206,12 @@ class Ledger:
         with self.lock:
             return self._ask(lambda index: index.page(folder, limit, newest_first=newest_first, after=after))
 
+    def these(self, item_ids: Iterable[str], among: Sequence[Folder]) -> list[Entry]:
+        """See `Index.these`."""
+        listed = list(item_ids)
+        with self.lock:
+            return self._ask(lambda index: index.these(listed, among))
+
     def oldest(self) -> str | None:
         """The id of the picture that has waited longest."""
         with self.lock:
@@ -227,4 +233,4 @@ def entry_of(files: PictureFiles, folder: Folder, item_id: str) -> Entry | None:
         return None
     reason = files.note(folder, item_id).get("reason") if folder == REJECTED else None
     asked_for, tags = reasons.was_asked_for(facts.tags), reasons.shown(facts.tags)
-    return Entry(folder, item_id, facts.bytes, asked_for, tags, reason=reason if isinstance(reason, str) else None)
+    return Entry(folder, item_id, facts.bytes, asked_for, tags, 0, reason if isinstance(reason, str) else None)

@@ -39,14 +39,14 @@ def in_words(tags: Sequence[str] | None) -> list[str]:
     return found or ["its metadata cannot be read" if tags is None else "every picture was wanted (autoupload all)"]
 
 
-def shown(tags: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The tags as far as lists show them; what makes a promise of the picture is never left out."""
+def shown(tags: Sequence[str] | None) -> str | None:
+    """The tags as far as lists show them, as JSON; what makes a promise of the picture is never left out."""
     if tags is None:
         return None
     some = [tag[:SHOWN_CHARACTERS] for tag in tags[:SHOWN_TAGS]]
     if PICKED_BY_SYSTEM in tags and PICKED_BY_SYSTEM not in some:
         some[-1] = PICKED_BY_SYSTEM
-    return tuple(some)
+    return json.dumps(some)
 
 
 def tags_in(document: bytes) -> list[str] | None:

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Any, Literal
 
 from appliance.outbox.batching import BatchSize
 from appliance.outbox.courtesy import Backoff, Concurrency, Rate, TokenBucket
@@ -221,25 +221,39 @@ class Uploader:
         return arrived
 
     async def _send_what_waits(self) -> bool:
-        """Send until nothing waits, or it goes wrong; whether there was anything."""
+        """Send until nothing waits, or it goes wrong; whether there was anything.
+
+        The next batch is read from the disk while the last one is on the line.
+        """
         running: set[asyncio.Task[None]] = set()
+        next_batch = asyncio.create_task(self._next_batch())
         tried = False
         try:
-            while True:
-                while len(running) < self._concurrency.allowed and self._retry_at <= self._now():
-                    batch, suspect = await self._next_batch()
-                    if not batch:
-                        break
-                    tried = True
-                    self._state = "sending"
-                    running.add(asyncio.create_task(self._send(batch, suspect=suspect)))
+            while self._retry_at <= self._now():
+                if len(running) < self._concurrency.allowed:
+                    batch, suspect = await next_batch
+                    if batch:
+                        tried = True
+                        self._state = "sending"
+                        running.add(asyncio.create_task(self._send(batch, suspect=suspect)))
+                        next_batch = asyncio.create_task(self._next_batch())
+                        continue
                 if not running:
                     return tried
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+                running = await _one_less(running)
+                if next_batch.done() and not next_batch.result()[0]:
+                    next_batch = asyncio.create_task(self._next_batch())
+            while running:
+                running = await _one_less(running)
+            return tried
         finally:
             await _end(running)
+            await self._not_needed(next_batch)
+
+    async def _not_needed(self, next_batch: asyncio.Task[tuple[list[StoredPicture], bool]]) -> None:
+        await _end([next_batch])
+        if not next_batch.cancelled() and next_batch.exception() is None:
+            self._delivery.give_back(next_batch.result()[0])
 
     async def _next_batch(self) -> tuple[list[StoredPicture], bool]:
         """Pictures to send, and whether it is a suspicious one: those take turns with others that got through."""
@@ -312,7 +326,15 @@ async def _is_set(event: asyncio.Event, *, before: float) -> bool:
     return True
 
 
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def _one_less(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """Wait until at least one has ended; the others. Raises what went wrong with it."""
+    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+    return running
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     left = list(tasks)
     for task in left:
         task.cancel()

@@ -57,7 +57,7 @@ def _found(root: Path, index: Path) -> tuple[tuple[str, bytes], ...]:
     assert not list(root.rglob(".*"))
     stats = outbox.stats()
     assert stats.total.items + stats.rejected.items == len(entries)
-    assert [entry.asked_for for entry in entries] == [metadata == CUP for metadata in known]
+    assert [bool(entry.asked_for) for entry in entries] == [metadata == CUP for metadata in known]
     outbox.close()
     return tuple((entry.folder, picture.read_bytes()) for entry, (picture, _) in zip(entries, stored, strict=True))
 
@@ -200,10 +200,9 @@ def test_a_picture_that_is_in_two_places_after_a_power_cut_is_sent_and_then_gone
     again = on_disk(tmp_path)
     assert (again.stats().total.items, again.stats().rejected.items) == (2, 1)
     assert again.retry() == 1
-    for _ in range(2):
-        [picture] = again.take(10)
-        assert picture.id == item_id
-        again.sent([item_id])
+    [picture] = again.take(10)
+    assert picture.id == item_id
+    again.sent([item_id])
     assert again.take(10) == []
     assert (again.stats().total.items, again.stats().rejected.items) == (0, 0)
     assert everything_below(tmp_path / "outbox") == ["normal", "priority", "rejected"]

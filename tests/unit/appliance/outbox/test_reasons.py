@@ -63,12 +63,11 @@ def test_they_are_found_in_whatever_we_write(tags: list[str], name: str) -> None
 
 def test_what_is_shown_is_short_and_keeps_the_promise() -> None:
     many = [f"tag {number}" for number in range(1000)] + ["x" * 1000, PICKED_BY_SYSTEM]
-    some = shown(many)
-    assert some is not None
+    some = json.loads(str(shown(many)))
     assert len(some) == 16
     assert was_asked_for(some)
     assert shown(None) is None
-    assert shown([]) == ()
+    assert shown([]) == "[]"
 
 
 def test_people_are_told_why() -> None:

@@ -155,7 +155,9 @@ def test_the_circle(loop: Loop, box: Box) -> None:
     assert_sees(box.detect(CAT.jpeg, autoupload="disabled"), CAT)
     wait_for("the target", lambda: box.versions()["target_version"] == "1.0")
     status = wait_for("a status with the target", lambda: (now := loop.detector()).get("target_model") == "1.0" and now)
-    assert (status["name"], status["current_model"], status["model_format"]) == ("robot 7", None, "litert"), "the Loop knows no seed model"
+    assert (status["name"], status["current_model"], status["model_format"]) == ("robot 7", None, "litert"), (
+        "the Loop knows no seed model"
+    )
     assert "update_model" not in status["errors"], "waiting for a converter is no failure"
 
     # It arrives, and the box takes it.

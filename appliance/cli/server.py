@@ -95,9 +95,9 @@ class Server:
         self._request("PUT", "/model_version", content=wanted.encode())
 
     def wait_for_version(self, deadline: float, pause: Callable[[float], None] = time.sleep) -> dict[str, Any]:
-        """Wait until the target serves, for `deadline` seconds at most, and return `about`.
+        """Wait until the target serves, for `deadline` seconds after it was downloaded at most, and return `about`.
 
-        Raises `DetectorApplianceError` with the reason where the change did not come about.
+        Raises `DetectorApplianceError` with the reason where the change did not come about, or not now.
         """
         until = time.monotonic() + deadline
         while True:
@@ -107,6 +107,11 @@ class Server:
             target, model = about.get("target_model"), about.get("model_info") or {}
             if target is None or target == model.get("version"):
                 return about
+            update = about.get("update") or {}
+            if update.get("version") == target and update.get("state") in _LATER:
+                raise DetectorApplianceError(f"{update.get('sentence')}. It is noted, and happens by itself.")
+            if update.get("state") in _UNDER_WAY:  # as long as that takes: the box itself sees to it that it goes on
+                until = time.monotonic() + deadline
             if about.get("operation_mode") == "detecting":
                 raise DetectorApplianceError(
                     f"Version {target} will serve as soon as the operation mode is idle again; it is detecting now."
@@ -151,6 +156,11 @@ class Server:
             ) from error
         except httpx.TransportError as error:
             raise DetectorApplianceError(f"The server at {self.url} cannot be reached: {error}.") from error
+
+
+_LATER = ("postponed", "waiting_for_format", "waiting_for_loop")
+_UNDER_WAY = ("downloading", "verifying")
+"""States of an update, as `GET /api/v1/update` tells them."""
 
 
 class _Watched(io.FileIO):

@@ -157,6 +157,17 @@ class TestWithServer:
                 "brought into service",
             ),
             ({"target_model": "1.4", "model_info": None, "operation_mode": "detecting"}, "it is detecting now"),
+            (
+                {"target_model": "1.4", "update": {"version": "1.4", "state": "postponed", "sentence": "Locked"}},
+                "Locked. It is noted, and happens by itself.",
+            ),
+            (
+                {
+                    "target_model": "1.4",
+                    "update": {"version": "1.4", "state": "waiting_for_format", "sentence": "Not yet"},
+                },
+                "Not yet. It is noted, and happens by itself.",
+            ),
         ],
     )
     def test_a_version_that_does_not_come_into_service_is_a_failure(
@@ -166,6 +177,15 @@ class TestWithServer:
             lambda request: httpx.Response(200, json="OK" if request.method == "PUT" else {"model_info": None, **about})
         )
         assert told in shell.fails("models", "use", "1.4")
+
+    def test_a_download_may_take_longer_than_loading_does(self, shell: Shell) -> None:
+        under_way = {"target_model": "1.4", "model_info": None, "update": {"version": "1.4", "state": "downloading"}}
+        done = {"target_model": "1.4", "model_info": {"version": "1.4"}, "runtime": "onnx/cpu/2"}
+        answers = iter([httpx.Response(200, json="OK"), *[httpx.Response(200, json=under_way)] * 4])
+        shell.serve(lambda _: next(answers, None) or httpx.Response(200, json=done))
+        assert "Version 1.4 serves" in shell.ok(
+            "models", "use", "1.4", LOAD_DEADLINE_S="0.3", INFERENCE_DEADLINE_S="0.1"
+        )
 
     def test_a_mode_needs_no_waiting(self, shell: Shell) -> None:
         shell.serve(lambda _: httpx.Response(200, json="OK"))

@@ -57,8 +57,10 @@ BODIES_IN_MEMORY = 512 * MIB
 """Request bodies that may be in memory at once."""
 
 
-def build(settings: Settings, reread: Callable[[], Settings] | None = None) -> Services:
-    """Every service, not started yet. `reread` reads the settings again, for `soft_reload`."""
+def build(
+    settings: Settings, reread: Callable[[], Settings] | None = None, restart: Callable[[], None] | None = None
+) -> Services:
+    """Every service, not started yet. `reread` reads the settings again, for `soft_reload`; `restart` see `Services`."""
     data, limits = settings.data_folder, image_limits(settings)
     supervisor = Supervisor(
         Chooser(data / "cache", settings.runtime, FILE_SYSTEM, settings.load_deadline_s),
@@ -131,6 +133,7 @@ def loop_client(settings: Settings) -> LoopClient | None:
         return None
     password = settings.loop_password
     return LoopClient(
+        restart=restart,
         str(settings.loop_host),
         username=settings.loop_username,
         password=password.get_secret_value() if password is not None else None,
@@ -233,9 +236,11 @@ def guarded(app: FastAPI, services: Services) -> ASGIApp:
     return AccessMiddleware(bounded, services.access)
 
 
-def create_app(settings: Settings, reread: Callable[[], Settings] | None = None) -> ASGIApp:
-    """The whole box as one ASGI application; `reread` as for `build`."""
-    services = build(settings, reread)
+def create_app(
+    settings: Settings, reread: Callable[[], Settings] | None = None, restart: Callable[[], None] | None = None
+) -> ASGIApp:
+    """The whole box as one ASGI application; `reread` and `restart` as for `build`."""
+    services = build(settings, reread, restart)
     app = rest(services)
     # Last: it mounts `/` and wraps the lifespan.
     mount.run_with(app, Dashboard(services))

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import deque
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Literal, TextIO
+from itertools import count
+from typing import Any, Literal, TextIO, get_args
+
+from models.errors import InvalidInput
+
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 HANDLER = "appliance"
 """Name of our handler, to be told from those of others (a test runner's, say), which stay."""
@@ -22,6 +29,8 @@ _COLOURS = {logging.DEBUG: "2", logging.WARNING: "33", logging.ERROR: "31", logg
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 """Control characters but tab and newline, as text: what a stranger sends must not steer a terminal."""
+
+_NUMBERS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR}
 
 _CHATTY = ("uvicorn.access", "httpx", "httpcore", "socketio", "engineio", "PIL", "asyncio", "multipart", "alembic")
 """Libraries that say each of their steps at INFO."""
@@ -64,12 +73,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created).isoformat(" ", "milliseconds")
-        message = record.getMessage()
-        extra = "".join(f" {key}={value}" for key, value in _extra(record).items())
-        trace = _trace(record)
-        text = f"{message}{extra}" + (f"\n{trace}" if trace else "")
-        safe = text.translate(_CONTROL).replace("\n", "\n    ")
-        line = f"{when} {record.levelname:<7} {record.name}: {safe}"
+        line = f"{when} {record.levelname:<7} {record.name}: {_text(record)}"
         code = _COLOURS.get(record.levelno) if self._colour else None
         return f"\x1b[{code}m{line}\x1b[0m" if code else line
 
@@ -92,6 +96,89 @@ class JsonFormatter(logging.Formatter):
             return json.dumps({**fields, **extra}, default=str, allow_nan=False)
         except (ValueError, TypeError):  # NaN is no JSON, nor is a cycle or a key that is no text
             return json.dumps({**fields, **{key: str(value) for key, value in extra.items()}})
+
+
+def parse_level(word: str) -> Level:
+    """The level that is meant. Raises `InvalidInput`."""
+    for level in get_args(Level):
+        if word.strip().upper() == level:
+            return level  # type: ignore[no-any-return]  # get_args has no types
+    raise InvalidInput(f"{word[:60]!r} is no level of the log; it should be one of {', '.join(get_args(Level))}")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One entry of the log. `number` counts up, `time` is seconds since 1970; the text ends with `extra`s and traceback."""
+
+    number: int
+    time: float
+    level: str
+    logger: str
+    text: str
+
+    def __str__(self) -> str:
+        when = datetime.fromtimestamp(self.time).isoformat(" ", "milliseconds")
+        return f"{when} {self.level:<7} {self.logger}: {self.text}"
+
+
+class RecentLines(logging.Handler):
+    """The last entries of the log, in memory: at most so many, and so many characters of each. Safe for all threads."""
+
+    def __init__(self, most: int = 1000, longest: int = 4000) -> None:
+        super().__init__()
+        self._lines: deque[Line] = deque(maxlen=most)
+        self._longest = longest
+        self._numbers = count(1)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """As every handler."""
+        try:
+            text = _text(record)
+        except Exception:  # a message that does not fit its arguments; the program that logs goes on
+            self.handleError(record)
+            return
+        if len(text) > self._longest:
+            text = f"{text[: self._longest]} … ({len(text)} characters)"
+        self._lines.append(Line(next(self._numbers), record.created, record.levelname, record.name, text))
+
+    @property
+    def newest(self) -> int:
+        """Number of the last entry; 0 where there is none."""
+        try:
+            return self._lines[-1].number
+        except IndexError:
+            return 0
+
+    def lines(self, level: Level = "DEBUG", contains: str = "", limit: int = 1000) -> list[Line]:
+        """The last `limit` entries of at least `level` in which `contains` stands, whatever its case; oldest first."""
+        least, part = _NUMBERS[level], contains.casefold()
+        self.acquire()  # nothing is appended meanwhile
+        try:
+            every = list(self._lines)
+        finally:
+            self.release()
+        found = [
+            line
+            for line in every
+            if _NUMBERS.get(line.level, logging.CRITICAL) >= least
+            and (part in line.text.casefold() or part in line.logger.casefold())
+        ]
+        return found[-limit:] if limit > 0 else []
+
+    def begin(self) -> None:
+        """Remember from now on what is logged in this process."""
+        logging.getLogger().addHandler(self)
+
+    def end(self) -> None:
+        """Remember no more of it; what there is stays."""
+        logging.getLogger().removeHandler(self)
+
+
+def _text(record: logging.LogRecord) -> str:
+    extra = "".join(f" {key}={value}" for key, value in _extra(record).items())
+    trace = _trace(record)
+    text = f"{record.getMessage()}{extra}" + (f"\n{trace}" if trace else "")
+    return text.translate(_CONTROL).replace("\n", "\n    ")
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

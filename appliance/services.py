@@ -22,6 +22,7 @@ from appliance.connection import LoopConnection
 from appliance.detecting import NOT_OFFERED, Detecting
 from appliance.identity import UUIDS_FILE, node_uuid
 from appliance.inference.supervisor import Supervisor
+from appliance.logs import RecentLines
 from appliance.metrics import Metrics
 from appliance.outbox.queue import Outbox
 from appliance.outbox.report import OutboxReport, report
@@ -84,7 +85,10 @@ class Services:
     uploader: Uploader | None = None
     _reloading: asyncio.Task[None] | None = None
     _uuid: str = ""
-    _started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
+    restart: Callable[[], None] | None = None
+    """Ends this process in good order, and has another one take its place; None where somebody else started it."""
+    logs: RecentLines = field(default_factory=RecentLines)
 
     def trouble(self) -> str | None:
         """Why the box is not at its best, as a sentence; None if it is."""
@@ -146,7 +150,7 @@ class Services:
         return DetectorStatus(
             uuid=self._uuid,
             name=self.settings.node_name,
-            uptime=int(time.monotonic() - self._started),
+            uptime=int(time.monotonic() - self.started),
             model_format=current.format if current is not None and ours else versions.scope.formats[0],
             current_model=current.version if current is not None and ours else None,
             target_model=target.version if target is not None else None,
@@ -227,6 +231,7 @@ class Services:
 
     async def start(self) -> None:
         """Bring a model into service, and begin to speak with the Loop; nothing waits for its answers."""
+        self.logs.begin()
         await asyncio.to_thread(self._sweep)
         settings, versions = self.settings, self.versions
         if self.reporter is not None:
@@ -280,3 +285,4 @@ class Services:
         await asyncio.to_thread(self.outbox.close)
         if self.loop is not None:
             await self.loop.close()
+        self.logs.end()

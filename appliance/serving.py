@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import uvicorn
 
@@ -11,8 +14,28 @@ from appliance import lock, logs
 from appliance.events import MAX_MESSAGE
 from appliance.settings import Settings
 
+log = logging.getLogger(__name__)
+
 PATIENCE = 5
 """Seconds that requests under way have to end when the server stops."""
+
+
+TRY_AGAIN = 75
+"""Exit status where no other process could take the place of this one (EX_TEMPFAIL of sysexits.h): systemd starts one."""
+
+
+class Restart:
+    """Ends the server in good order when it is called. Whoever ran it then sees that another one is `wanted`."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self.server: uvicorn.Server | None = None
+
+    def __call__(self) -> None:
+        """Returns at once; requests under way have their time to end."""
+        self.wanted = True
+        if self.server is not None:
+            self.server.should_exit = True
 
 
 def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
@@ -21,13 +44,14 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
     Raises `SettingsInvalid` if another server has the data folder.
     """
     logs.configure(settings.log_level, settings.log_format, sys.stderr)
+    restart = Restart()
     url = lock.local_url(settings.bind_host, settings.port)
     with lock.acquire(settings.data_folder, url):
         # Imports the dashboard's library, a second's work: not before it is known that this server may run.
         from appliance.app import create_app
 
         config = uvicorn.Config(
-            create_app(settings, reread),
+            create_app(settings, reread, restart),
             host=settings.bind_host,
             port=settings.port,
             ws_max_size=MAX_MESSAGE,
@@ -37,4 +61,19 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
             log_config=None,
             timeout_graceful_shutdown=PATIENCE,
         )
-        uvicorn.Server(config).run()
+        restart.server = uvicorn.Server(config)
+        restart.server.run()
+    if restart.wanted:
+        begin_anew()
+
+
+def begin_anew() -> NoReturn:
+    """Have a new process take the place of this one, under the same number and called in the same way."""
+    log.info("starting anew")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - as we were called
+    except OSError as error:
+        log.error("cannot start anew: %s", error)
+        raise SystemExit(TRY_AGAIN) from error

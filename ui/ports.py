@@ -292,6 +292,51 @@ class Outbox(Protocol):
         """The bytes of a picture, or of a small form of it; None if it is gone."""
 
 
+# ---------------------------------------------------------------------- the machine
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+@dataclass(frozen=True)
+class SystemView:
+    """What the machine is: groups of facts, each a name and words for people. And what is wrong, the worst first."""
+
+    facts: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    findings: tuple[Trouble, ...] = ()
+
+
+@dataclass(frozen=True)
+class LogView:
+    """Number of the newest entry of the log, and the least level that is logged at all."""
+
+    newest: int = 0
+    level: LogLevel = "INFO"
+
+
+class System(Protocol):
+    """The machine below the box, and its log."""
+
+    support_url: str
+    """Where a zip is fetched that helps others to help; no secret is in it."""
+
+    can_restart: bool
+
+    @property
+    def feed(self) -> Feed[SystemView]: ...
+
+    @property
+    def logs(self) -> Feed[LogView]: ...
+
+    async def lines(self, level: LogLevel, contains: str, limit: int) -> tuple[str, ...]:
+        """The last entries of the log of at least `level` in which `contains` stands; oldest first."""
+
+    async def set_log_level(self, level: str) -> None:
+        """Log everything from there on, until the next start."""
+
+    async def restart(self) -> None:
+        """End in good order and start anew; returns at once."""
+
+
 # ---------------------------------------------------------------------- all of it
 
 
@@ -309,6 +354,9 @@ class Box(Protocol):
 
     @property
     def outbox(self) -> Outbox: ...
+
+    @property
+    def system(self) -> System: ...
 
     @property
     def condition(self) -> Feed[Condition]: ...

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
 
 import click
 
 from appliance.cli.table import table
-
-LIBRARIES = ("ai-edge-litert", "tflite-runtime", "onnxruntime", "onnxruntime-gpu", "opencv-python-headless", "numpy")
-"""What decides how models run; a report of a fault should say which it was."""
+from appliance.system.board import PROGRAM, versions
 
 
 @click.command()
@@ -21,10 +17,7 @@ def version() -> None:
     \b
     appliance version
     """
-    rows = [("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
-    for name in LIBRARIES:
-        try:
-            rows.append((name, installed(name)))
-        except PackageNotFoundError:
-            continue  # one runtime of the two is enough
-    click.echo(table(("detector-appliance", installed("detector-appliance")), rows))
+    found = versions()
+    rows = [("python", f"{found['python']} on {platform.system()} {platform.machine()}")]
+    rows += [(name, each) for name, each in found.items() if name not in (PROGRAM, "python")]
+    click.echo(table((PROGRAM, found[PROGRAM]), rows))

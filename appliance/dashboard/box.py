@@ -12,6 +12,7 @@ from appliance.dashboard.outbox import Outbox
 from appliance.dashboard.pictures import Maker
 from appliance.dashboard.readings import Sampler
 from appliance.dashboard.seeing import Seeing
+from appliance.dashboard.system import System
 from appliance.services import Services
 from appliance.vitals import Machine
 from models.errors import InvalidInput
@@ -34,6 +35,7 @@ class Dashboard:
         self.seeing = Seeing(services, services.detecting.recent, maker)
         self.models = Models(services)
         self.outbox = Outbox(services, maker, self.seeing.colours)
+        self.system = System(services)
         self.condition: Feed[Condition] = Feed("condition", self._condition, EVERY)
         self.readings: Feed[Readings] = Feed("readings", self._sampler.look, 1.0)
 

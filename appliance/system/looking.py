@@ -57,14 +57,14 @@ def vcgencmd() -> str | None:
     return done.stdout
 
 
-def disk(folder: Path, root: Path = Path("/"), files: FileSystem = FILE_SYSTEM) -> Disk:
-    """The disk that `folder` lies on, and whether it takes what is written: a small file is, to the disk itself."""
+def disk(folder: Path, root: Path = Path("/"), files: FileSystem = FILE_SYSTEM, *, probe: bool = True) -> Disk:
+    """The disk that `folder` lies on, and with `probe` whether it takes what is written: a small file is."""
     there = next((each for each in (folder, *folder.parents) if each.exists()), Path("/"))
     total = free = None
     with contextlib.suppress(OSError):
         usage = os.statvfs(there)
         total, free = usage.f_blocks * usage.f_frsize, usage.f_bavail * usage.f_frsize
-    return Disk(str(folder), total, free, file_system(there, root), _problem(folder, there, files))
+    return Disk(str(folder), total, free, file_system(there, root), _problem(folder, there, files) if probe else None)
 
 
 def _problem(folder: Path, there: Path, files: FileSystem) -> str | None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from typing import Any
 
-from tests.service.box import Box
+import pytest
+
+from appliance.dashboard import Dashboard
+from tests.service.box import STRANGER, Box
 from tests.service.conftest import MakeBox
 
 OF_THIS_MACHINE = {
@@ -47,3 +52,71 @@ def test_a_robot_that_was_turned_away_is_found(make_box: MakeBox) -> None:
     assert box.ask("POST", "/upload", client=("192.168.4.23", 40000), files={"files": b"x"}).status_code == 401
 
     assert "192.168.4.0/24" in findings(box)["robot_refused"]["to_do"]
+
+
+def test_the_machine_is_told(box: Box) -> None:
+    told = box.http.get("/api/v1/system").json()
+
+    assert told["board"]["processors"] >= 1
+    assert told["accelerators"]["runtime"] == "onnx/cpu/1"
+    assert told["disk"]["folder"] == str(box.data)
+    assert told["versions"]["detector-appliance"]
+    assert told["uptime"] > 0
+
+
+@pytest.fixture
+def level_as_it_was() -> Iterator[None]:
+    before = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(before)
+
+
+def test_the_log_is_read_by_level_and_words_and_its_level_is_switched(box: Box, level_as_it_was: None) -> None:
+    assert box.http.put("/api/v1/log_level", content="loud").status_code == 422
+    assert box.http.put("/api/v1/log_level", content="debug").text == "DEBUG"
+    assert box.http.get("/api/v1/log_level").text == "DEBUG"
+    logging.getLogger("tests").debug("one of those days")
+    logging.getLogger("tests").warning("one of those nights")
+
+    def read(**query: Any) -> list[str]:
+        return [line["text"] for line in box.http.get("/api/v1/logs", params=query).json()]
+
+    assert read(contains="ONE OF THOSE") == ["one of those days", "one of those nights"]
+    assert read(contains="one of those", level="WARNING") == ["one of those nights"]
+    assert read(contains="one of those", limit=1) == ["one of those nights"]
+    assert box.http.get("/api/v1/logs", params={"limit": 0}).status_code == 422
+    assert box.http.get("/api/v1/logs", params={"level": "loud"}).status_code == 422
+
+
+def test_a_box_that_somebody_else_started_does_not_start_itself_anew(box: Box) -> None:
+    answer = box.http.post("/api/v1/restart")
+
+    assert answer.status_code == 503
+    assert "whoever started it" in answer.json()["detail"]
+    assert box.http.get("/healthz").status_code == 200
+
+
+def test_strangers_are_told_nothing_of_the_machine(box: Box) -> None:
+    for method, path in (
+        ("GET", "/api/v1/system"),
+        ("GET", "/api/v1/doctor"),
+        ("GET", "/api/v1/logs"),
+        ("PUT", "/api/v1/log_level"),
+        ("POST", "/api/v1/restart"),
+    ):
+        assert box.ask(method, path, client=STRANGER).status_code == 401, path
+
+
+def test_the_page_is_told_the_same(box: Box) -> None:
+    system = Dashboard(box.services).system
+
+    view = box.run(system.feed.now())
+
+    groups = {name: dict(lines) for name, lines in view.facts}
+    assert groups["Accelerators"]["The model runs as"] == "onnx/cpu/1"
+    assert groups["Disk"]["Data folder"] == str(box.data)
+    assert all(words for lines in groups.values() for words in lines.values())
+    logging.getLogger("tests").error("for the page")
+    assert any("for the page" in line for line in box.run(system.lines("ERROR", "", 10)))
+    assert box.run(system.logs.now()).newest > 0
+    assert not system.can_restart

@@ -11,6 +11,8 @@ from ui.kit.marks import Mark
 from ui.ports import (
     CameraSight,
     Condition,
+    LogLevel,
+    LogView,
     ModelRow,
     ModelsView,
     OutboxCan,
@@ -20,6 +22,7 @@ from ui.ports import (
     OutboxView,
     Readings,
     Sight,
+    SystemView,
 )
 
 T = TypeVar("T")
@@ -187,6 +190,43 @@ class FakeOutbox:
         return self.picture or None
 
 
+class FakeSystem:
+    """See `ui.ports.System`."""
+
+    support_url = "/api/v1/support"
+    can_restart = True
+
+    def __init__(self, deeds: Deeds) -> None:
+        self._deeds = deeds
+        self.told = Told("system", SystemView())
+        self.log: list[tuple[LogLevel, str]] = []
+        self._logs = Told("logs", LogView())
+
+    @property
+    def feed(self) -> Feed[SystemView]:
+        return self.told.feed
+
+    @property
+    def logs(self) -> Feed[LogView]:
+        return self._logs.feed
+
+    def logged(self, level: LogLevel, text: str) -> None:
+        self.log.append((level, text))
+        self._logs.value = replace(self._logs.value, newest=len(self.log))
+
+    async def lines(self, level: LogLevel, contains: str, limit: int) -> tuple[str, ...]:
+        order = ("DEBUG", "INFO", "WARNING", "ERROR")
+        found = [f"{of} {text}" for of, text in self.log if order.index(of) >= order.index(level) and contains in text]
+        return tuple(found[-limit:])
+
+    async def set_log_level(self, level: str) -> None:
+        self._deeds.do("log level", level)
+        self._logs.value = replace(self._logs.value, level=level)  # type: ignore[arg-type]
+
+    async def restart(self) -> None:
+        self._deeds.do("restart")
+
+
 class FakeBox:
     """See `ui.ports.Box`."""
 
@@ -197,6 +237,7 @@ class FakeBox:
         self.seeing = FakeSeeing(self.deeds)
         self.models = FakeModels(self.deeds)
         self.outbox = FakeOutbox(self.deeds)
+        self.system = FakeSystem(self.deeds)
         self.said = Told("condition", Condition("Detecting with model 1.3 on Edge TPU · 24 pictures/s"))
         self.measured = Told("readings", Readings())
 

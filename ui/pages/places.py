@@ -18,6 +18,7 @@ PLACES = (
     Place("/live", "Live", "live"),
     Place("/models", "Models", "models"),
     Place("/outbox", "Outbox", "outbox"),
+    Place("/system", "System", "system"),
 )
 
 

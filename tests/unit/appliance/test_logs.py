@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from appliance import logs
+from models.errors import InvalidInput
 
 
 class Terminal(io.StringIO):
@@ -119,3 +120,61 @@ def test_warnings_of_libraries_land_in_the_log() -> None:
         logging.captureWarnings(False)
     assert "py.warnings" in out.getvalue()
     assert "this is going away" in out.getvalue()
+
+
+@pytest.fixture
+def remembering() -> Iterator[logs.RecentLines]:
+    recent = logs.RecentLines(most=5, longest=100)
+    logging.getLogger().setLevel("DEBUG")
+    recent.begin()
+    yield recent
+    recent.end()
+
+
+def test_the_last_lines_are_remembered_and_older_ones_make_room(remembering: logs.RecentLines) -> None:
+    assert remembering.newest == 0
+    for number in range(8):
+        logging.getLogger("appliance.outbox").info("picture %d", number)
+
+    assert [line.text for line in remembering.lines()] == [f"picture {number}" for number in range(3, 8)]
+    assert [line.text for line in remembering.lines(limit=2)] == ["picture 6", "picture 7"]
+    assert remembering.newest == 8
+
+
+def test_lines_are_found_by_level_and_by_words(remembering: logs.RecentLines) -> None:
+    logging.getLogger("appliance.outbox").debug("sent")
+    logging.getLogger("appliance.outbox").warning("The Loop is AWAY")
+    logging.getLogger("models").critical("gone")
+
+    assert [line.text for line in remembering.lines("WARNING")] == ["The Loop is AWAY", "gone"]
+    assert [line.text for line in remembering.lines("ERROR")] == ["gone"]
+    assert [line.text for line in remembering.lines(contains="away")] == ["The Loop is AWAY"]
+    assert [line.text for line in remembering.lines(contains="OUTBOX")] == ["sent", "The Loop is AWAY"]
+
+
+def test_a_line_that_is_too_long_is_cut_and_control_characters_are_text(remembering: logs.RecentLines) -> None:
+    logging.getLogger().info("x" * 1000)
+    logging.getLogger().info("\x1b[2J")
+    try:
+        raise ValueError("this went wrong")
+    except ValueError:
+        logging.getLogger().exception("sad")
+
+    long, steering, sad = remembering.lines()
+    assert long.text == "x" * 100 + " … (1000 characters)"
+    assert steering.text == "\\x1b[2J"
+    assert "\n    Traceback" in sad.text
+    assert str(steering).endswith("INFO    root: \\x1b[2J")
+
+
+def test_nothing_is_remembered_after_the_end(remembering: logs.RecentLines) -> None:
+    remembering.end()
+    logging.getLogger().error("too late")
+
+    assert remembering.lines() == []
+
+
+def test_a_level_is_understood_in_any_case_and_nothing_else_is() -> None:
+    assert logs.parse_level(" warning ") == "WARNING"
+    with pytest.raises(InvalidInput, match="DEBUG, INFO, WARNING, ERROR"):
+        logs.parse_level("LOUD")

@@ -1,0 +1,85 @@
+"""Fields to fill in: native controls with a label, a hint, and a place for what is wrong with what was put in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nicegui import events, ui
+
+from ui.kit.states import Wrong
+from ui.kit.words import Words
+
+LONGEST = 2000
+"""Characters that a field takes."""
+
+
+class Field(ui.element):
+    """A label and a control; `value` is what stands in it. `on_change` is called with that whenever the visitor changes it.
+
+    `kind`: `text`, `number`, `password`, `search`, or `select` with `options` (value, name for people).
+    """
+
+    def __init__(
+        self,
+        label: str,
+        value: str = "",
+        *,
+        kind: str = "text",
+        hint: str = "",
+        options: Sequence[tuple[str, str]] = (),
+        on_change: Callable[[str], Any] | None = None,
+        locked: bool = False,
+        at_once: bool = False,
+    ) -> None:
+        super().__init__("div")
+        self.classes("field")
+        self.value = value
+        self._on_change = on_change
+        with self:
+            with ui.element("label") as words:
+                Words("span", label)
+            self._control = self._select(options, value) if kind == "select" else self._input(kind)
+            self._control.props["id"] = f"field-{self.id}"
+            words.props["for"] = f"field-{self.id}"
+            if hint:
+                said = Words("p", hint, "small muted")
+                said.props["id"] = f"hint-{self.id}"
+                self._control.props["aria-describedby"] = f"hint-{self.id}"
+            self.wrong = Wrong()
+        self._control.props.set_bool("disabled", locked)
+        event = "input" if at_once else "change"
+        self._control.on(
+            event, self._changed, js_handler="(e) => emit(e.target.value)", throttle=0.2 if at_once else 0.0
+        )
+
+    def show(self, value: str) -> None:
+        """Put something else into it."""
+        self.value = value
+        self._control.props["value"] = value
+
+    def _input(self, kind: str) -> ui.element:
+        control = ui.element("input")
+        control.props["type"] = kind
+        control.props["value"] = self.value
+        control.props["maxlength"] = LONGEST
+        control.props["autocomplete"] = "off"
+        if kind == "number":
+            control.props["step"] = "any"
+        return control
+
+    def _select(self, options: Sequence[tuple[str, str]], chosen: str) -> ui.element:
+        with ui.element("select") as control:
+            for value, name in options:
+                option = Words("option", name)
+                option.props["value"] = value
+                option.props.set_bool("selected", value == chosen)
+        control.props["value"] = chosen
+        return control
+
+    async def _changed(self, event: events.GenericEventArguments) -> None:
+        self.value = str(event.args)[:LONGEST]
+        if self._on_change is not None:
+            outcome = self._on_change(self.value)
+            if outcome is not None:
+                await outcome

@@ -119,6 +119,7 @@ def build(
         loop=loop,
         reread=reread or (lambda: settings),
         apply=apply,
+        restart=restart,
     )
     if project is not None:
         services.uploader = Uploader(outbox, project, max_mbit=settings.upload_max_mbit)
@@ -133,7 +134,6 @@ def loop_client(settings: Settings) -> LoopClient | None:
         return None
     password = settings.loop_password
     return LoopClient(
-        restart=restart,
         str(settings.loop_host),
         username=settings.loop_username,
         password=password.get_secret_value() if password is not None else None,

@@ -83,12 +83,12 @@ class Services:
     loop: LoopClient | None = None
     reporter: Reporter | None = None
     uploader: Uploader | None = None
-    _reloading: asyncio.Task[None] | None = None
-    _uuid: str = ""
-    started: float = field(default_factory=time.monotonic)
     restart: Callable[[], None] | None = None
     """Ends this process in good order, and has another one take its place; None where somebody else started it."""
     logs: RecentLines = field(default_factory=RecentLines)
+    _reloading: asyncio.Task[None] | None = None
+    _uuid: str = ""
+    started: float = field(default_factory=time.monotonic)
 
     def trouble(self) -> str | None:
         """Why the box is not at its best, as a sentence; None if it is."""

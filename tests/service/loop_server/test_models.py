@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from appliance.access import walk
 from appliance.loop_server.app import ROUTERS
 from appliance.loop_server.numbering import ROUTE_WORDS
 from appliance.loop_server.rights import PROJECT
+from appliance.throttle import Throttle
 from models.bundle import open_bundle, pack, unpack
 from tests.service.loop_server.shop import NO_SUCH_ID, Shop, described, model_zip, unzipped, zip_bytes
 from tests.service.running_loop import RunningLoop
@@ -91,6 +93,24 @@ def test_the_download_is_named_so_that_two_detectors_on_a_machine_do_not_share_a
         assert re.fullmatch(shop.project + r"-1\.0-litert-[0-9a-f]{12}\.zip", name)
         names.add(name)
     assert len(names) == 2
+
+
+def test_strangers_may_download_but_not_without_end(
+    loop: RunningLoop, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded = shop.upload("litert", model_zip(bytes(1_500_000)))
+    path = f"{shop.path}/models/{uploaded['id']}/litert/file"
+    device = loop.client(("203.0.113.9", 40000))
+    monkeypatch.setattr(loop.services, "open_requests", Throttle(3, time.monotonic))
+    answers = [device.get(path) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 2
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    assert shop.download(uploaded).status_code == 200, "who is known is not bounded"
+
+    monkeypatch.setattr(loop.services, "open_requests", Throttle(100, time.monotonic))
+    monkeypatch.setattr(loop.services, "open_megabytes", Throttle(3, time.monotonic))
+    device = loop.client(("198.51.100.9", 40000))
+    assert [device.get(path).status_code for _ in range(4)] == [200, 200, 429, 429], "bytes count, too"
 
 
 class TestResuming:

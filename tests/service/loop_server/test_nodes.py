@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import socketio
 
-from appliance.loop_server.throttle import Throttle
+from appliance.throttle import Throttle
 from tests.service.loop_server.node import TRAINER_STATUS, Node
 from tests.service.loop_server.shop import Shop
 from tests.service.running_loop import RunningLoop

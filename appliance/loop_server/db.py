@@ -28,6 +28,8 @@ READERS = 4
 MAX_WAITING = 1000
 """Transactions that may wait for a thread; then requests are refused."""
 
+_DATA_EXCEPTION = "22"  # class of SQLSTATE codes: a value that its type cannot have
+
 _CLAIM = 0x6C6F6F70  # "loop"
 _CLAIMS = 20
 _CLAIM_PAUSE = 0.25  # seconds
@@ -117,6 +119,8 @@ def _transaction(engine: Engine, act: Callable[[Connection], T]) -> T:
             return act(connection)
     except SQLAlchemyError as error:
         raise _ours(error) from error
+    except (OverflowError, UnicodeEncodeError) as error:  # what SQLite's driver says of such values
+        raise InvalidInput(f"There is something in it that no database holds: {error}") from error
 
 
 def _ours(error: SQLAlchemyError) -> DetectorApplianceError:
@@ -129,8 +133,11 @@ def _ours(error: SQLAlchemyError) -> DetectorApplianceError:
             return Overloaded("The loop's database is held by another process; try again soon", 5)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return Overloaded("The loop's database cannot be reached; try again soon", 5)
-    if isinstance(error, StatementError) and isinstance(error.orig, ValueError):
+    if isinstance(error, StatementError) and isinstance(error.orig, ValueError | OverflowError):
         return InvalidInput(f"There is something in it that no database holds: {error.orig}")
+    told = cause.args[0] if cause is not None and cause.args else None
+    if isinstance(told, dict) and str(told.get("C")).startswith(_DATA_EXCEPTION):  # as pg8000 tells it
+        return InvalidInput(f"There is something in it that no database holds: {told.get('M')}")
     return StorageRefused(f"The loop's database refused: {_cause(error)}")
 
 

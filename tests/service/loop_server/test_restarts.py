@@ -189,6 +189,8 @@ def test_what_postgresql_cannot_hold_is_left_out_or_refused(tmp_path: Path, post
             box_detections=[box("bolt\0", model_name="1\0")],
             box_annotations=[{"category_name": "nut\0", "x": 1, "y": 1, "width": 2, "height": 2}],
         )
+        refused = loop.http.put(f"{shop.path}/images/state", json={"ids": ["\0"], "state": "inbox"})
+        assert (refused.status_code, "no database holds" in refused.json()["detail"]) == (422, True)
         found = shop.image(image_id)
         assert found["source"] == "ab"
         assert found["tags"][1] == "\U0001f529"

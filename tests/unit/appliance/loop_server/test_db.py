@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,10 @@ def test_what_no_database_holds_is_the_senders_fault(with_database: Story[None])
             await database.write(
                 lambda connection: connection.execute(insert(images), {**row, "extras": {"x": float("nan")}})
             )
+        for odd in ({**row, "width": 2**70}, {**row, "state": "\ud800"}):
+            adding = insert(images).values(odd)
+            with pytest.raises(InvalidInput, match="no database holds"):
+                await database.write(partial(Connection.execute, statement=adding))
         await database.write(lambda connection: connection.execute(insert(images), row))
         assert await database.read(lambda connection: connection.scalars(select(images.c.name)).one()) == "ab"
         assert isinstance(images.c.source.type, SenderText)

@@ -146,8 +146,17 @@ def add_metrics(connection: Connection, record: TrainingRecord, metrics: Mapping
         log.warning("training %d has more than %d best models; %d old ones go", record.number, MAX_METRICS, len(oldest))
 
 
+def has_model(connection: Connection, record: TrainingRecord) -> bool:
+    """Whether a training has uploaded anything."""
+    where = (_of(record.project, record.number), training_metrics.c.model_id.is_not(None))
+    return connection.execute(select(training_metrics.c.key).where(*where).limit(1)).first() is not None
+
+
 def metrics_of(connection: Connection, project: int, number: int | None = None) -> list[MetricsRecord]:
-    """What was told over time in a training, the oldest first; without `number` in all trainings of a project."""
+    """What was told over time in a training, the oldest first.
+
+    Without `number`: in all trainings of a project, of those best models alone that were uploaded.
+    """
     query = (
         select(training_metrics, models.c.version)
         .join(
@@ -158,7 +167,9 @@ def metrics_of(connection: Connection, project: int, number: int | None = None) 
         .where(training_metrics.c.project_id == project)
         .order_by(training_metrics.c.key)
     )
-    if number is not None:
+    if number is None:
+        query = query.where(training_metrics.c.model_id.is_not(None))
+    else:
         query = query.where(training_metrics.c.number == number)
     return [
         MetricsRecord(row.number, row.received, row.metrics, row.model_id, row.version)

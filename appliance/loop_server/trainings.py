@@ -147,7 +147,7 @@ class Trainings:
         training = await self._database.read(lambda db: training_records.open_training_of(db, status.id))
         if training is None:
             return
-        has_model = await self._database.read(lambda db: _has_model(db, training))
+        has_model = await self._database.read(lambda db: training_records.has_model(db, training))
         since = self._now() - datetime.fromisoformat(training.created)
         state = becomes(training, status, has_model=has_model, since_begun=since)
         if state is None:
@@ -198,7 +198,3 @@ def _categories(connection: Connection, project: int, names: list[str] | None) -
     if unknown := [name for name in names if name not in by_name]:
         raise LoopRefused(f"The project has no category {unknown[0][:60]!r}")
     return [by_name[name] for name in names]
-
-
-def _has_model(connection: Connection, training: TrainingRecord) -> bool:
-    return any(each.model_id for each in training_records.metrics_of(connection, training.project, training.number))

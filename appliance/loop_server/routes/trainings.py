@@ -101,7 +101,7 @@ def router(services: LoopServices) -> APIRouter:
             return records.all_trainings(connection, key), records.metrics_of(connection, key)
 
         found, told = await database.read(read)
-        chart = [_metrics(each) for each in reversed(told) if each.model_id is not None]
+        chart = [_metrics(each) for each in reversed(told)]
         return TrainingList(charts=[Chart(data=chart)], trainings=[Training(**shown(each)) for each in found])
 
     @routes.post(

@@ -166,6 +166,29 @@ def test_a_converter_adds_a_format_and_may_do_so_again(shop: Shop, loop: Running
     assert blobs(loop) == before + 1, "what was replaced is removed"
 
 
+def test_a_converter_of_the_old_days_finds_what_it_has_to_convert(loop: RunningLoop, shop: Shop) -> None:
+    """learning-loop-node up to 0.9 looks through every project once a minute."""
+    shop.http.post(f"{shop.path}/categories", json={"name": "screw"}).raise_for_status()
+    source, done = shop.upload("onnx"), shop.upload("onnx")
+    shop.put(f"models/{done['id']}/litert/file", {"model.tflite": b"converted before"})
+
+    converted = []
+    for project in loop.http.get("/api/projects").json()["projects"]:
+        if (project["organization_id"], project["project_id"]) != (shop.organization, shop.project):
+            continue
+        resource = f"/api{project['resource']}"
+        assert [category["name"] for category in loop.http.get(resource).json()["categories"]] == ["screw"]
+        for model in loop.http.get(f"{resource}/models").json()["models"]:
+            if model["version"] is None or "onnx" not in model["formats"] or "litert" in model["formats"]:
+                continue
+            weights = unzipped(shop.download(model, "onnx").content)["weights.bin"]
+            files = [("files", ("model.tflite", weights)), ("files", ("model.json", b"{}"))]
+            assert loop.http.put(f"{resource}/models/{model['id']}/litert/file", files=files).status_code == 200
+            converted.append(model["id"])
+    assert converted == [source["id"]]
+    assert {tuple(model["formats"]) for model in shop.models()} == {("litert", "onnx")}
+
+
 @pytest.mark.parametrize("format", ["Litert", "..", "a%20b", "%2e", *sorted(ROUTE_WORDS)])
 def test_what_cannot_name_a_format_is_refused_and_nothing_is_kept(shop: Shop, loop: RunningLoop, format: str) -> None:
     before = blobs(loop)

@@ -145,9 +145,7 @@ class Updater:
             await asyncio.gather(self._worker, return_exceptions=True)
 
     def reconsider(self) -> None:
-        """Something is different: think again. No swap begins after this that is not allowed any more."""
-        if isinstance(self._step, Load) and self._doing is not None and not self._may_swap():
-            self._doing.cancel()
+        """Something is different: think again. No swap happens after this that is not allowed any more: see `_may_swap`."""
         self._disk = None
         self._wake.set()
 
@@ -158,6 +156,7 @@ class Updater:
         self._wake.set()
 
     def _may_swap(self) -> bool:
+        """Asked at the last moment before a swap, when nobody can come between."""
         return self.operation_mode == "idle" and not self.paused and self.lock.seconds_left == 0
 
     # ------------------------------------------------------------------ obeying
@@ -344,6 +343,7 @@ class Updater:
             failure = failure.model_copy(update={"offer": origin.offer, "zip_sha256": origin.zip_sha256})
             await self._keeper.note(partial(VersionState.remembering, failure=failure))
         self.holds.bytes_failed((step.wanted.id, step.format), failure.reason, blind=failure.offer is None)
+        await self._discard(stored, ModelReference.of(stored))
 
     async def _load(self, step: Load) -> None:
         model, key = step.model, (step.model.id, step.model.format)

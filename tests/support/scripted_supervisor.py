@@ -35,6 +35,8 @@ class ScriptedSupervisor:
         """Loads wait here."""
         self.door.set()
         self.waiting = asyncio.Event()
+        self.at_last: Callable[[], None] = lambda: None
+        """What happens right before a swap."""
         self.serving: InService | None = None
 
     async def load(self, bundle: Bundle, *, still_wanted: Callable[[], bool] = lambda: True) -> object:
@@ -46,6 +48,7 @@ class ScriptedSupervisor:
         await self.door.wait()
         if version in self.failing:
             raise self.failing[version]
+        self.at_last()
         if not still_wanted():
             raise ModelUpdating("It was called off")
         self.loaded.append(version)

@@ -59,6 +59,29 @@ async def test_a_new_model_that_fails_leaves_the_old_one_serving() -> None:
 
 
 @in_virtual_time
+async def test_a_new_model_that_nobody_wants_any_more_does_not_take_over() -> None:
+    async with Box() as box:
+        await box.load(a_bundle("1.0"))
+        old = box.worker
+        with pytest.raises(ModelUpdating, match=r"Model 2\.0 was called off"):
+            await box.supervisor.load(a_bundle("2.0"), still_wanted=lambda: False)
+        assert box.worker is old
+        assert box.workshop.alive == [old]
+        assert await box.ask("cat") == "cat"
+
+
+@in_virtual_time
+async def test_exclusive_a_new_model_that_nobody_wants_any_more_brings_the_old_one_back() -> None:
+    async with Box(limits=EXCLUSIVE) as box:
+        await box.load(a_bundle("1.0"))
+        with pytest.raises(ModelUpdating):
+            await box.supervisor.load(a_bundle("2.0"), still_wanted=lambda: False)
+        assert await box.ask("cat") == "cat"
+        assert box.supervisor.serving is not None
+        assert box.supervisor.serving.bundle.model.version == "1.0"
+
+
+@in_virtual_time
 async def test_a_reload_interrupts_nothing() -> None:
     async with Box() as box:
         await box.load()

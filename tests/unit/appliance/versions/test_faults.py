@@ -6,11 +6,13 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from models.errors import ModelFailed, OutputsImplausible
+from models.store import StoredModel
 from tests.support.looped_box import MIB, LoopedBox
 from tests.support.scripted_loop import ScriptedLoop, id_of, weights_of, zip_of, zipped
 from tests.support.small_bundles import model_json
@@ -187,6 +189,33 @@ async def test_a_loop_that_packs_its_zips_anew_each_time_does_not_keep_the_box_b
         assert "It returns NaN" in str(box.versions.error)
         assert loop.downloads("1.1") < 40
         assert len(box.versions.state.failures) == 1, "it is one and the same model"
+        assert box.versions.local_versions == ["0.0", "1.0"]
+
+
+@in_virtual_time
+async def test_the_same_zip_under_another_etag_is_not_even_unpacked(tmp_path: Path, loop: ScriptedLoop) -> None:
+    loop.publish("1.0")
+    async with LoopedBox(tmp_path, loop) as box:
+        await box.serves("1.0")
+        loop.publish("1.1")
+        box.supervisor.failing["1.1"] = ModelFailed("It returns NaN")
+        await box.until(lambda: box.versions.error is not None)
+        content, unpacked, put_zip = loop.files[id_of("1.1"), "litert"], 0, box.store.put_zip
+
+        def counting(*arguments: Any, **options: Any) -> StoredModel:
+            nonlocal unpacked
+            unpacked += 1
+            return put_zip(*arguments, **options)
+
+        box.store.put_zip = counting  # type: ignore[method-assign] # what unpacks, and counts
+        headers = {"etag": '"another"', "content-length": str(len(content))}
+        loop.file_answer = lambda request: httpx.Response(
+            200, headers=headers, content=b"" if request.method == "HEAD" else content
+        )
+        await box.until(lambda: loop.downloads("1.1") == 2)
+        await asyncio.sleep(600)
+        assert (loop.downloads("1.1"), unpacked, box.supervisor.tried.count("1.1")) == (2, 0, 1)
+        assert "It returns NaN" in str(box.versions.error)
 
 
 @in_virtual_time

@@ -112,3 +112,15 @@ async def test_the_mode_pause_keeps_what_serves_and_tells_what_the_loop_wants(
         assert loop.downloads("1.0") == 0
         await box.versions.set_mode("follow_loop")
         await box.serves("1.0")
+
+
+@in_virtual_time
+async def test_a_lock_that_is_granted_at_the_very_last_moment_holds(tmp_path: Path, loop: ScriptedLoop) -> None:
+    loop.publish("1.0")
+    async with LoopedBox(tmp_path, loop) as box:
+        box.supervisor.at_last = lambda: box.versions.lock.hold(100)
+        await box.until(lambda: box.versions.lock.seconds_left > 0)
+        await asyncio.sleep(50)
+        assert (box.supervisor.loaded, box.versions.error, box.state) == (["0.0"], None, "postponed")
+        box.supervisor.at_last = lambda: None
+        await box.serves("1.0")

@@ -6,7 +6,8 @@
     network
     anybody with an API key      key                everything
     who has logged in            administrator      everything
-    (where there are logins)     user               everything but what administrators do
+    (on a device: with its       user               everything but what administrators do
+    password)
                                  node               what a detector does that has no user name
     all others                   stranger           what is open, and detection unless `open_detection` is off
 
@@ -146,6 +147,12 @@ DEVICE_TABLE = AccessTable(
         "GET /redoc": Right.OPEN,
         "GET /openapi.json": Right.OPEN,
         "GET /static-offline-docs/*": Right.OPEN,
+        "GET /login": Right.OPEN,
+        "GET /claim": Right.OPEN,
+        "GET /favicon.ico": Right.OPEN,
+        "POST /api/v1/login": Right.OPEN,
+        "POST /api/v1/logout": Right.OPEN,
+        "POST /api/v1/claim": Right.OPEN,
         "POST /detect": Right.DETECT,
         "GET /about": Right.DETECT,
         "GET /model_version": Right.DETECT,
@@ -448,10 +455,15 @@ def _no_logins(_evidence: Evidence) -> None:
     return None
 
 
+def _no_remark() -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class AccessPolicy:
     """The decision: pure, but for `keys`, which says whose API key a text is (None: nobody's), and `recognise`.
 
+    `remark` is what strangers are told besides the way in, as things stand.
     `allowed_hosts` are further names of this box, with a port where only that port counts; for `own_names` there is the
     function. Raises `SettingsInvalid` for a host that cannot be one.
     """
@@ -465,6 +477,7 @@ class AccessPolicy:
     open_detection: bool = True
     recognise: Recognise = _no_logins
     way_in: WayIn = BY_KEY
+    remark: Callable[[], str] = _no_remark
     _hosts: frozenset[tuple[str, int | None]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -526,7 +539,7 @@ class AccessPolicy:
             return Refusal(Reason.ROLE, f"{who} may not do this; log in as somebody who may.")
         reason = caller.reason or Reason.NO_ADDRESS
         sentence = _STRANGERS[reason].format(address=caller.address, network=network_of(caller.address))
-        return Refusal(reason, f"{sentence} {self.way_in.sentence}")
+        return Refusal(reason, " ".join(filter(None, [sentence, self.way_in.sentence, self.remark()])))
 
     def _caller_by_address(self, evidence: Evidence) -> Caller:
         peer = _address(evidence.peer) if evidence.peer else None
@@ -736,15 +749,24 @@ class AccessMiddleware:
 
     Has to be the outermost application, so that nothing is served around it. `prepare` is awaited, with the evidence and
     the address, before a caller is refused for want of credentials: the policy never waits, but a password takes its
-    time to check. The policy then judges once more.
+    time to check. The policy then judges once more. `entrance` says where a page is that lets in whoever is refused, if
+    this request is a browser's that would show it; None: the refusal is answered in words.
+
+    A WebSocket is looked at again with each message: once a session has ended, or a network is trusted no more, nothing
+    passes in either direction.
     """
 
     def __init__(
-        self, app: ASGIApp, access: Access, prepare: Callable[[Evidence, str], Awaitable[None]] | None = None
+        self,
+        app: ASGIApp,
+        access: Access,
+        prepare: Callable[[Evidence, str], Awaitable[None]] | None = None,
+        entrance: Callable[[Scope], str | None] | None = None,
     ) -> None:
         self._app = app
         self._access = access
         self._prepare = prepare
+        self._entrance = entrance
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -757,10 +779,80 @@ class AccessMiddleware:
             caller, refusal = self._access.policy.judge(scope)
         if refusal is None:
             scope["caller"] = caller
-            await self._app(scope, receive, send)
+            watched = _Watched(self._access, scope, receive, send) if _may_end(caller) else None
+            if watched is not None and scope["type"] == "websocket":
+                await self._app(scope, watched.receive, watched.send)
+            elif watched is not None and scope["method"] in {"GET", "HEAD"}:
+                await self._app(scope, receive, watched.answer)
+            else:
+                await self._app(scope, receive, send)
+            return
+        entrance = self._entrance(scope) if refusal.status == 401 and self._entrance is not None else None
+        if entrance is not None:  # who asks for a page is no robot that was turned away
+            await _redirect(send, entrance)
             return
         self._access.refused(caller, refusal, f"{scope.get('method', 'WEBSOCKET')} {scope['path']}")
         await _answer(scope, send, refusal, self._access.policy.way_in.scheme)
+
+
+def _may_end(caller: Caller) -> bool:
+    """Whether what this caller may do can end while a connection is open."""
+    return caller.kind not in {Kind.LOOPBACK, Kind.STRANGER}
+
+
+class _Watched:
+    """Both ends of a connection whose caller is looked at again whenever something passes."""
+
+    def __init__(self, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+        self._access = access
+        self._scope = scope
+        self._evidence = Evidence.of(scope)
+        self._method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
+        self._path = scope["path"]
+        self._receive = receive
+        self._send = send
+        self._over = False
+
+    def _ended(self) -> bool:
+        policy = self._access.policy
+        right = policy.table.right_to(self._method, self._path)
+        return right is not Right.OPEN and not policy.permits(policy.caller(self._evidence), right)
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """Of a WebSocket."""
+        message = await self._receive()
+        if message["type"] == "websocket.receive" and (self._over or self._ended()):
+            await self._close()
+            return {"type": "websocket.disconnect", "code": 1008, "reason": ""}
+        return message
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Of a WebSocket."""
+        if not self._over and message["type"] == "websocket.send" and self._ended():
+            await self._close()
+        if not self._over:
+            await self._send(message)
+
+    async def _close(self) -> None:
+        if not self._over:
+            self._over = True
+            await self._send({"type": "websocket.close", "code": 1008, "reason": ""})
+
+    async def answer(self, message: MutableMapping[str, Any]) -> None:
+        """Of a question that may have been open for long, as those are with which pages poll."""
+        if message["type"] == "http.response.start" and self._ended():
+            self._over = True
+            policy = self._access.policy
+            refusal = policy.refusal(policy.caller(self._evidence))
+            await _answer(self._scope, self._send, refusal, policy.way_in.scheme)
+        if not self._over:
+            await self._send(message)
+
+
+async def _redirect(send: Send, place: str) -> None:
+    headers = [(b"location", place.encode()), (b"cache-control", b"no-store"), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 303, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _answer(scope: Scope, send: Send, refusal: Refusal, scheme: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,11 +16,12 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from appliance import events
-from appliance.access import DEVICE_TABLE, Access, AccessMiddleware, AccessPolicy, ASGIApp, Refusals, own_names
+from appliance.access import DEVICE_TABLE, Access, AccessMiddleware, AccessPolicy, ASGIApp, Refusals, Scope, own_names
 from appliance.adopting.adoption import Adoption
-from appliance.api import detect, errors, health, node, upload
+from appliance.api import detect, entrance, errors, health, node, upload
 from appliance.api.bodies import MIB, Budget, WholeBodies
 from appliance.api.v1 import box, system, updates
+from appliance.api.v1 import logins as logins_api
 from appliance.api.v1 import models as models_api
 from appliance.api.v1 import outbox as outbox_api
 from appliance.api_keys import FILE_NAME as API_KEYS_FILE
@@ -30,15 +32,20 @@ from appliance.dashboard import Dashboard
 from appliance.detecting import Detecting
 from appliance.inference.choosing import Chooser
 from appliance.inference.supervisor import InferenceLimits, Supervisor
+from appliance.logins import Logins
 from appliance.metrics import Metrics
 from appliance.outbox.queue import Outbox
 from appliance.outbox.room import OutboxBounds
 from appliance.outbox.uploader import Uploader
 from appliance.outbox.writer import AutomaticPicks
+from appliance.passwords import FILE_NAME as PASSWORD_FILE
+from appliance.passwords import PasswordFile
 from appliance.readings import readings
 from appliance.relevance import RelevanceFilter
 from appliance.reporting import CYCLE_SECONDS, Reporter
 from appliance.services import Services, image_limits
+from appliance.sessions import FILE_NAME as SESSIONS_FILE
+from appliance.sessions import Sessions
 from appliance.settings import Settings
 from appliance.versions.scope import runnable_formats, scope_of
 from appliance.versions.service import Bounds, Versions
@@ -102,6 +109,12 @@ def build(
     )
     budgets = PickBudgets(settings.max_picks_per_camera_per_hour, time.monotonic, max_cameras=settings.max_cameras)
     detecting = Detecting(supervisor, relevance, budgets, outbox, picks, limits=limits)
+    logins = Logins(
+        PasswordFile(data / PASSWORD_FILE, FILE_SYSTEM),
+        Sessions(data / SESSIONS_FILE, FILE_SYSTEM, time.time),
+        time.monotonic,
+        announce,
+    )
     services = Services(
         settings=settings,
         supervisor=supervisor,
@@ -109,7 +122,8 @@ def build(
         detecting=detecting,
         outbox=outbox,
         picks=picks,
-        access=Access(policy_of(settings), Refusals(time.time)),
+        access=Access(policy_of(settings, logins), Refusals(time.time)),
+        logins=logins,
         metrics=Metrics(),
         budget=Budget(BODIES_IN_MEMORY),
         relevance=relevance,
@@ -126,6 +140,13 @@ def build(
         services.reporter = Reporter(project, services.detector_status, settings.sync_cycles * CYCLE_SECONDS)
     services.metrics.read_from(lambda: readings(services))
     return services
+
+
+def announce(sentence: str) -> None:
+    """Tell whoever starts the box, in a terminal or in the log of a service."""
+    log.warning("%s", sentence)
+    sys.stdout.write(f"{sentence}\n")
+    sys.stdout.flush()
 
 
 def loop_client(settings: Settings) -> LoopClient | None:
@@ -185,7 +206,7 @@ def apply(services: Services, new: Settings) -> None:
         log.warning("a restart is due for the new values of %s", ", ".join(due))
     kept = {name: getattr(old, name) for name in type(new).model_fields if name not in LIVE}
     services.settings = settings = new.model_copy(update=kept)
-    services.access.policy = policy_of(settings)
+    services.access.policy = policy_of(settings, services.logins)
     services.supervisor.hold_to(inference_limits(settings), settings.runtime)
     services.relevance.set_thresholds(settings.min_uncertain_threshold, settings.max_uncertain_threshold)
     services.pick_budgets.set_per_camera(settings.max_picks_per_camera_per_hour)
@@ -193,7 +214,7 @@ def apply(services: Services, new: Settings) -> None:
         logging.getLogger().setLevel(settings.log_level)
 
 
-def policy_of(settings: Settings) -> AccessPolicy:
+def policy_of(settings: Settings, logins: Logins) -> AccessPolicy:
     """Who may do what."""
     return AccessPolicy(
         DEVICE_TABLE,
@@ -203,6 +224,8 @@ def policy_of(settings: Settings) -> AccessPolicy:
         allowed_hosts=settings.allowed_hosts,
         own_names=own_names(settings.node_name) | own_names(socket.gethostname()),
         open_detection=settings.open_detection,
+        recognise=logins.recognise,
+        remark=logins.remark,
     )
 
 
@@ -225,6 +248,8 @@ def rest(services: Services) -> FastAPI:
     )
     for made in (detect, upload, node, health, models_api, outbox_api, updates, box, system):
         app.include_router(made.router(services))
+    app.include_router(logins_api.router(services.logins))
+    app.include_router(entrance.router(services.logins, services.settings.node_name))
     errors.install(app)
     return app
 
@@ -233,7 +258,11 @@ def guarded(app: FastAPI, services: Services) -> ASGIApp:
     """The routes with Socket.IO beside them, and access checked in front of everything."""
     with_sockets = socketio.ASGIApp(events.server(services), other_asgi_app=app, socketio_path=events.PATH)
     bounded = WholeBodies(with_sockets, f"/{events.PATH}", events.MAX_MESSAGE, services.budget)
-    return AccessMiddleware(bounded, services.access)
+
+    def way_in(scope: Scope) -> str | None:
+        return entrance.entrance(services.logins, scope)
+
+    return AccessMiddleware(bounded, services.access, entrance=way_in)
 
 
 def create_app(

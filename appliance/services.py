@@ -22,6 +22,7 @@ from appliance.connection import LoopConnection
 from appliance.detecting import NOT_OFFERED, Detecting
 from appliance.identity import UUIDS_FILE, node_uuid
 from appliance.inference.supervisor import Supervisor
+from appliance.logins import Logins
 from appliance.logs import RecentLines
 from appliance.metrics import Metrics
 from appliance.outbox.queue import Outbox
@@ -72,6 +73,7 @@ class Services:
     outbox: Outbox
     picks: AutomaticPicks
     access: Access
+    logins: Logins
     metrics: Metrics
     budget: Budget
     relevance: RelevanceFilter
@@ -231,6 +233,7 @@ class Services:
 
     async def start(self) -> None:
         """Bring a model into service, and begin to speak with the Loop; nothing waits for its answers."""
+        await self.logins.start()  # before lines of the log are remembered: it may say a secret
         self.logs.begin()
         await asyncio.to_thread(self._sweep)
         settings, versions = self.settings, self.versions
@@ -278,6 +281,7 @@ class Services:
             await self.uploader.close()
         if self.reporter is not None:
             await self.reporter.close()
+        await self.logins.close()
         await self.versions.close()
         await self.supervisor.close()
         await self.detecting.close()

@@ -208,6 +208,9 @@ EVENTS: dict[str, tuple[Any, ...]] = {
     "get_outbox_mode": (),
     "set_outbox_mode": ("continuous_upload",),
     "soft_reload": (),
+    "get_update": (),
+    "get_update_lock": (),
+    "set_update_lock": (0,),
 }
 
 

@@ -25,6 +25,12 @@ Icon = str
 """One of the names above."""
 
 
+def svg(name: Icon) -> str:
+    """The same as HTML, for a page that is none of NiceGUI's."""
+    opening = '<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">'
+    return f'{opening}<path d="{_PATHS[name]}"></path></svg>'
+
+
 def icon(name: Icon) -> ui.element:
     """An icon before a text that says the same."""
     with ui.element("svg").classes("icon").props('viewBox="0 0 24 24" aria-hidden="true" focusable="false"') as drawn:

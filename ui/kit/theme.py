@@ -29,7 +29,13 @@ _EARLY = """
 
 def apply() -> None:
     """Give the page that is being built its look."""
-    ui.add_head_html(f"<script>{_EARLY}</script><style>{_css()}</style>")
+    ui.add_head_html(head())
+
+
+def head(nonce: str = "") -> str:
+    """The same as HTML, for a page that is none of NiceGUI's; `nonce` is that of its content security policy."""
+    opening = f'<script nonce="{nonce}">' if nonce else "<script>"
+    return f"{opening}{_EARLY}</script><style>{_css()}</style>"
 
 
 @lru_cache(maxsize=1)

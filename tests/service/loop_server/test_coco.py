@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tests.service.loop_server.conftest import ELSEWHERE
+from tests.service.loop_server.images_project import Shop
 from tests.service.loop_server.pictures import box, jpeg
-from tests.service.loop_server.test_images import Shop
 from tests.service.running_loop import RunningLoop
 
 

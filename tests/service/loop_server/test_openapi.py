@@ -12,8 +12,8 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
 from tests.service.loop_server.conftest import ADMIN
+from tests.service.loop_server.images_project import Shop
 from tests.service.loop_server.pictures import box
-from tests.service.loop_server.test_images import Shop
 from tests.service.running_loop import RunningLoop
 
 EXAMPLES = 10

@@ -8,8 +8,8 @@ import pytest
 
 from appliance.loop_server.references import sweep
 from tests.service.loop_server.conftest import ELSEWHERE
+from tests.service.loop_server.images_project import COUNT, Shop
 from tests.service.loop_server.pictures import box, jpeg, metadata, pair
-from tests.service.loop_server.test_images import COUNT, Shop
 from tests.service.running_loop import RunningLoop
 
 

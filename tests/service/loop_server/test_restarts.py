@@ -18,8 +18,8 @@ from appliance.loop_server import db, migrations
 from appliance.loop_server.db import Database
 from models.errors import SettingsInvalid
 from tests.service.loop_server.conftest import ADMIN
+from tests.service.loop_server.images_project import Shop
 from tests.service.loop_server.pictures import box, jpeg
-from tests.service.loop_server.test_images import Shop
 from tests.service.running_loop import RunningLoop
 from tests.support.postgres import Postgres
 from tests.unit.appliance.loop_server.test_migrations import FIRST, differences, steps

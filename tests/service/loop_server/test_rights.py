@@ -12,8 +12,8 @@ from appliance.access import Right, walk
 from appliance.loop_server.app import LoopServerSettings, build, rest
 from appliance.loop_server.rights import LOOP_TABLE
 from tests.service.loop_server.conftest import ADMIN, ELSEWHERE, USER
+from tests.service.loop_server.images_project import Shop
 from tests.service.loop_server.pictures import jpeg, metadata, pair
-from tests.service.loop_server.test_images import Shop
 from tests.service.running_loop import RunningLoop
 
 OPEN = {

@@ -91,7 +91,7 @@ def detector_node(era: str) -> DetectorNode:
 
 
 class Training(TrainerLogic):
-    """A training that takes two seconds and finds two best models, the second one at its end."""
+    """A training of some seconds that finds two best models, the second one at its end."""
 
     def __init__(self) -> None:
         super().__init__(FORMAT)
@@ -117,7 +117,7 @@ class Training(TrainerLogic):
     async def _start_training_from_scratch(self) -> None:
         assert self.training.image_data, "there is nothing to train with"
         assert all(image["set"] in {"train", "test"} for image in self.training.image_data)
-        await self.executor.start(f"{sys.executable} -c 'import time; time.sleep(6)'")
+        await self.executor.start(f"{sys.executable} -c 'import time; time.sleep(9)'")
 
     def _can_resume(self) -> bool:
         return False

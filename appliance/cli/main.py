@@ -20,6 +20,7 @@ from appliance.cli.keys import keys
 from appliance.cli.loop import loop
 from appliance.cli.models import models
 from appliance.cli.outbox import outbox
+from appliance.cli.password import password
 from appliance.cli.place import Surroundings
 from appliance.cli.serve import serve
 from appliance.cli.settings import settings
@@ -54,7 +55,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, demo, loop, detect, models, outbox, bench, doctor, settings, keys, version):
+for command in (serve, demo, loop, detect, models, outbox, bench, doctor, settings, password, keys, version):
     cli.add_command(command)
 
 

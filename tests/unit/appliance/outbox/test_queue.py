@@ -383,6 +383,22 @@ def test_an_outbox_that_cannot_be_made_says_so(tmp_path: Path) -> None:
         open_again(tmp_path / "outbox")
 
 
+def test_no_picture_is_sent_before_it_is_safe(root: Path) -> None:
+    taken: list[list[str]] = []
+
+    class Watched(FileSystem):
+        def sync_folder(self, folder: Path) -> None:
+            if folder.name == "normal" and "outbox" in made:
+                taken.append([picture.id for picture in made["outbox"].take(10)])
+            super().sync_folder(folder)
+
+    made: dict[str, Outbox] = {}
+    made["outbox"] = open_again(root, files=Watched())
+    saved = made["outbox"].save_all([NewPicture(JPEG, CUP), NewPicture(PNG, CUP)])
+    assert taken == [[]], "it has its name already, but the disk has not promised to keep that"
+    assert sorted(picture.id for picture in made["outbox"].take(10)) == saved
+
+
 # -- the mode ---------------------------------------------------------------------------------------------------------
 
 

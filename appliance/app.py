@@ -24,6 +24,7 @@ from appliance.api.v1 import box, system, updates
 from appliance.api.v1 import logins as logins_api
 from appliance.api.v1 import models as models_api
 from appliance.api.v1 import outbox as outbox_api
+from appliance.api.v1 import settings as settings_api
 from appliance.api_keys import FILE_NAME as API_KEYS_FILE
 from appliance.api_keys import ApiKeys
 from appliance.budgets import PickBudgets
@@ -96,7 +97,7 @@ def build(
     supervisor.on_unfit = versions.unfit
     outbox = Outbox(
         data / "outbox",
-        OutboxBounds(settings.max_outbox_size, settings.max_outbox_mb * MEGABYTE, settings.min_free_disk_mb * MEGABYTE),
+        outbox_bounds(settings),
         lambda: datetime.now(timezone.utc),
         FILE_SYSTEM,
     )
@@ -162,6 +163,13 @@ def loop_client(settings: Settings) -> LoopClient | None:
     )
 
 
+def outbox_bounds(settings: Settings) -> OutboxBounds:
+    """How much may wait for the Loop."""
+    return OutboxBounds(
+        settings.max_outbox_size, settings.max_outbox_mb * MEGABYTE, settings.min_free_disk_mb * MEGABYTE
+    )
+
+
 def inference_limits(settings: Settings) -> InferenceLimits:
     """What the supervisor is held to."""
     limits = image_limits(settings)
@@ -185,6 +193,8 @@ LIVE = frozenset(
         "min_uncertain_threshold",
         "max_uncertain_threshold",
         "max_picks_per_camera_per_hour",
+        "max_outbox_size",
+        "max_outbox_mb",
         "queue_depth",
         "max_wait_socketio_s",
         "max_wait_rest_s",
@@ -202,13 +212,15 @@ def apply(services: Services, new: Settings) -> None:
     """Put settings that were read again into force, as far as that goes while the box runs."""
     old = services.settings
     changed = {name for name in type(new).model_fields if getattr(new, name) != getattr(old, name)}
-    if due := sorted(changed - LIVE):
+    told, services.due = services.due, {name: new.model_dump(mode="json")[name] for name in sorted(changed - LIVE)}
+    if due := [name for name in services.due if name not in told]:
         log.warning("a restart is due for the new values of %s", ", ".join(due))
     kept = {name: getattr(old, name) for name in type(new).model_fields if name not in LIVE}
     services.settings = settings = new.model_copy(update=kept)
     services.access.policy = policy_of(settings, services.logins)
     services.supervisor.hold_to(inference_limits(settings), settings.runtime)
     services.relevance.set_thresholds(settings.min_uncertain_threshold, settings.max_uncertain_threshold)
+    services.outbox.hold_to(outbox_bounds(settings))
     services.pick_budgets.set_per_camera(settings.max_picks_per_camera_per_hour)
     if "log_level" in changed:
         logging.getLogger().setLevel(settings.log_level)
@@ -246,7 +258,7 @@ def rest(services: Services) -> FastAPI:
         description="Looks at pictures and says what is in them. Speaks the API of a Learning Loop detector node.",
         lifespan=lifespan,
     )
-    for made in (detect, upload, node, health, models_api, outbox_api, updates, box, system):
+    for made in (detect, upload, node, health, models_api, outbox_api, updates, box, system, settings_api):
         app.include_router(made.router(services))
     app.include_router(logins_api.router(services.logins))
     app.include_router(entrance.router(services.logins, services.settings.node_name))

@@ -7,13 +7,14 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
+from appliance import overlay
 from appliance.access import Access
 from appliance.adopting.record import Record
 from appliance.api.bodies import MIB, Budget
@@ -31,7 +32,7 @@ from appliance.outbox.uploader import Uploader
 from appliance.outbox.writer import AutomaticPicks
 from appliance.relevance import RelevanceFilter
 from appliance.reporting import Reporter
-from appliance.settings import Settings
+from appliance.settings import OVERLAY_FILE, Settings
 from appliance.versions.service import Versions
 from models.errors import InvalidInput, SettingsInvalid
 from models.files import FILE_SYSTEM, refusal
@@ -88,6 +89,9 @@ class Services:
     restart: Callable[[], None] | None = None
     """Ends this process in good order, and has another one take its place; None where somebody else started it."""
     logs: RecentLines = field(default_factory=RecentLines)
+    due: dict[str, Any] = field(default_factory=dict)
+    """Settings that were changed and count from the next start on, with the values that they will have."""
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _reloading: asyncio.Task[None] | None = None
     _uuid: str = ""
     started: float = field(default_factory=time.monotonic)
@@ -230,6 +234,23 @@ class Services:
             await self.supervisor.reload()
         except Exception:  # nobody waits for the outcome; what served serves on
             log.exception("soft reload failed")
+
+    async def change_settings(self, changes: Mapping[str, Any]) -> None:
+        """Change what people may change, for good, and put it into force as far as that goes; None goes back to what a file
+        or the default says. Raises as `appliance.overlay.change_all`.
+        """
+        async with self._changing:
+            self.apply(self, await asyncio.to_thread(self._write_and_read, changes))
+
+    def _write_and_read(self, changes: Mapping[str, Any]) -> Settings:
+        path = self.settings.data_folder / OVERLAY_FILE
+        before = overlay.read(path)
+        overlay.change_all(self.settings, changes, FILE_SYSTEM)
+        try:
+            return self.reread()
+        except SettingsInvalid:  # with what files say besides they would contradict each other at the next start
+            overlay.write(path, before, FILE_SYSTEM)
+            raise
 
     async def start(self) -> None:
         """Bring a model into service, and begin to speak with the Loop; nothing waits for its answers."""

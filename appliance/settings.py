@@ -264,6 +264,19 @@ class Settings(BaseSettings):
         """Whether this box contacts no Learning Loop: host, organization or project is missing."""
         return not (self.loop_host and self.loop_organization and self.loop_project)
 
+    def changed(self, values: Mapping[str, Any]) -> Settings:
+        """The same with other values, checked as those of a file are. Raises `SettingsInvalid`, a sentence per mistake."""
+        unknown = [name for name in values if name not in type(self).model_fields]
+        if unknown:
+            raise SettingsInvalid(
+                f"There is no setting {unknown[0][:60]!r}; `appliance settings` lists those that exist."
+            )
+        kept = {name: getattr(self, name) for name in type(self).model_fields}
+        try:
+            return type(self)(**{**kept, **values})
+        except ValidationError as error:
+            raise SettingsInvalid("\n".join(_sentences(error, dict.fromkeys(values, "as asked for")))) from error
+
     @property
     def warnings(self) -> list[str]:
         """Sentences on what was accepted, but is probably not what was meant."""

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Response
 from nicegui import app as pages
 from nicegui import ui
 
-from ui.pages import live, models, outbox, overview, system
+from ui.pages import live, models, outbox, overview, settings, system
 from ui.ports import Box
 
 KEPT_BY_BROWSERS = "private, max-age=3600, immutable"
@@ -35,6 +35,10 @@ def run_with(app: FastAPI, box: Box) -> None:
     @ui.page("/system")
     async def system_page() -> None:
         await system.build(box)
+
+    @ui.page("/settings")
+    async def settings_page() -> None:
+        await settings.build(box)
 
     @pages.get("/pictures/seen/{kind}/{key}", include_in_schema=False)
     async def seen(kind: str, key: str) -> Response:

@@ -337,6 +337,65 @@ class System(Protocol):
         """End in good order and start anew; returns at once."""
 
 
+# ---------------------------------------------------------------------- settings
+
+SettingKind = Literal["text", "number", "list", "choice"]
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """One setting, its value as text. It may be changed if it has a `group` and is not `locked`.
+
+    `origin` says in words where the value comes from; `due` is the value that it will have from the next start on.
+    """
+
+    name: str
+    label: str
+    value: str
+    origin: str
+    description: str
+    group: str = ""
+    kind: SettingKind = "text"
+    options: tuple[tuple[str, str], ...] = ()
+    locked: bool = False
+    changed_here: bool = False
+    due: str | None = None
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """An API key: who it is for, and when it was made."""
+
+    name: str
+    made: str
+
+
+@dataclass(frozen=True)
+class SettingsView:
+    """All settings, those that may be changed first; API keys, or why they cannot be read; what is probably not meant."""
+
+    rows: tuple[SettingRow, ...] = ()
+    keys: tuple[KeyRow, ...] = ()
+    warnings: tuple[str, ...] = ()
+    keys_problem: str | None = None
+
+
+class Settings(Protocol):
+    """What is in force."""
+
+    @property
+    def feed(self) -> Feed[SettingsView]: ...
+
+    async def change(self, name: str, text: str) -> None:
+        """Have this from now on, or from the next start on; an empty text takes the change back."""
+
+    async def create_key(self, name: str) -> str:
+        """Make an API key; it is told this once."""
+
+    async def revoke_key(self, name: str) -> None:
+        """Take it away."""
+
+
 # ---------------------------------------------------------------------- all of it
 
 
@@ -357,6 +416,9 @@ class Box(Protocol):
 
     @property
     def system(self) -> System: ...
+
+    @property
+    def settings(self) -> Settings: ...
 
     @property
     def condition(self) -> Feed[Condition]: ...

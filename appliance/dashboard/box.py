@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from ipaddress import ip_network
 
-from appliance import overlay
 from appliance.dashboard.condition import condition
 from appliance.dashboard.models import Models
 from appliance.dashboard.outbox import Outbox
 from appliance.dashboard.pictures import Maker
 from appliance.dashboard.readings import Sampler
 from appliance.dashboard.seeing import Seeing
+from appliance.dashboard.settings import SettingsOfPage
 from appliance.dashboard.system import System
 from appliance.services import Services
 from appliance.vitals import Machine
 from models.errors import InvalidInput
-from models.files import FILE_SYSTEM
 from ui.kit.feed import Feed
 from ui.ports import Condition, Readings
 
@@ -36,6 +34,7 @@ class Dashboard:
         self.models = Models(services)
         self.outbox = Outbox(services, maker, self.seeing.colours)
         self.system = System(services)
+        self.settings = SettingsOfPage(services)
         self.condition: Feed[Condition] = Feed("condition", self._condition, EVERY)
         self.readings: Feed[Readings] = Feed("readings", self._sampler.look, 1.0)
 
@@ -59,6 +58,5 @@ class Dashboard:
             raise InvalidInput(f"{text[:60]!r} is no network; it should look like 192.168.4.0/24.") from error
         others = [str(each) for each in services.settings.trusted_networks if each != network]
         wanted = [*others, str(network)] if trusted else others
-        await asyncio.to_thread(overlay.change, services.settings, "trusted_networks", wanted, FILE_SYSTEM)
-        services.apply(services, await asyncio.to_thread(services.reread))
+        await services.change_settings({"trusted_networks": wanted})
         self.condition.poke()

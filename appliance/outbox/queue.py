@@ -97,6 +97,10 @@ class Outbox:
         """Close the index. What is called afterwards still works, from memory."""
         self._ledger.close()
 
+    def hold_to(self, bounds: OutboxBounds) -> None:
+        """Other bounds from now on; what waits already stays. Does not block."""
+        self._ledger.room.hold_to(bounds)
+
     def tell(self, listener: Callable[[], None]) -> None:
         """Call this whenever there is something new to send. From any thread; it must not block, or raise."""
         self._listener = listener

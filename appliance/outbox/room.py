@@ -86,6 +86,10 @@ class Room:
         self._census = Census()
         self._coming = Count()
 
+    def hold_to(self, bounds: OutboxBounds) -> None:
+        """Other bounds from now on; what lies here already stays."""
+        self._bounds = bounds
+
     def stats(self) -> OutboxStats:
         """Does not ask the disk."""
         census = self._census

@@ -28,7 +28,7 @@ WHO = {Right.OPEN: "open", Right.DETECT: "detect", Right.CHANGE_OR_SEE: "closed"
 
 WHO_IN_THE_LOOP = {Right.OPEN: "open", Right.NODE: "node", Right.CHANGE_OR_SEE: "user", Right.ADMINISTRATE: "admin"}
 
-PAGES = {"GET /", "GET /live", "GET /models", "GET /outbox", "GET /system"}
+PAGES = {"GET /", "GET /live", "GET /models", "GET /outbox", "GET /settings", "GET /system"}
 """Routes that are no REST: the dashboard's library serves them."""
 
 INSIDE = re.compile(r"GET /docs/oauth2-redirect|.*\{path:path\}")

@@ -40,12 +40,12 @@ def test_a_network_that_is_trusted_now_gets_in(reloading: Box) -> None:
 
 
 def test_what_needs_a_restart_is_said_and_stays(reloading: Box, caplog: pytest.LogCaptureFixture) -> None:
-    before = reloading.services.settings.max_outbox_size
+    before = reloading.services.settings.max_models_mb
 
-    reload(reloading, "max_outbox_size = 7\n")
+    reload(reloading, "max_models_mb = 7\n")
 
-    assert "a restart is due for the new values of max_outbox_size" in caplog.text
-    assert reloading.services.settings.max_outbox_size == before
+    assert "a restart is due for the new values of max_models_mb" in caplog.text
+    assert reloading.services.settings.max_models_mb == before
 
 
 def test_settings_that_are_wrong_change_nothing(reloading: Box, caplog: pytest.LogCaptureFixture) -> None:

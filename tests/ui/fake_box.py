@@ -11,6 +11,7 @@ from ui.kit.marks import Mark
 from ui.ports import (
     CameraSight,
     Condition,
+    KeyRow,
     LogLevel,
     LogView,
     ModelRow,
@@ -21,6 +22,8 @@ from ui.ports import (
     OutboxPage,
     OutboxView,
     Readings,
+    SettingRow,
+    SettingsView,
     Sight,
     SystemView,
 )
@@ -227,6 +230,35 @@ class FakeSystem:
         self._deeds.do("restart")
 
 
+class FakeSettings:
+    """See `ui.ports.Settings`."""
+
+    def __init__(self, deeds: Deeds) -> None:
+        self._deeds = deeds
+        self.told = Told("settings", SettingsView())
+
+    @property
+    def feed(self) -> Feed[SettingsView]:
+        return self.told.feed
+
+    def put(self, *rows: SettingRow) -> None:
+        self.told.value = replace(self.told.value, rows=rows)
+
+    async def change(self, name: str, text: str) -> None:
+        self._deeds.do("change", name, text)
+        changed = {"value": text, "origin": "changed here", "changed_here": True}
+        self.put(*(replace(row, **changed) if row.name == name else row for row in self.told.value.rows))  # type: ignore[arg-type]
+
+    async def create_key(self, name: str) -> str:
+        self._deeds.do("create key", name)
+        self.told.value = replace(self.told.value, keys=(*self.told.value.keys, KeyRow(name, "22 Nov, 14:00:00")))
+        return "da_shown-only-now"
+
+    async def revoke_key(self, name: str) -> None:
+        self._deeds.do("revoke key", name)
+        self.told.value = replace(self.told.value, keys=tuple(key for key in self.told.value.keys if key.name != name))
+
+
 class FakeBox:
     """See `ui.ports.Box`."""
 
@@ -238,6 +270,7 @@ class FakeBox:
         self.models = FakeModels(self.deeds)
         self.outbox = FakeOutbox(self.deeds)
         self.system = FakeSystem(self.deeds)
+        self.settings = FakeSettings(self.deeds)
         self.said = Told("condition", Condition("Detecting with model 1.3 on Edge TPU · 24 pictures/s"))
         self.measured = Told("readings", Readings())
 

@@ -19,6 +19,7 @@ PLACES = (
     Place("/models", "Models", "models"),
     Place("/outbox", "Outbox", "outbox"),
     Place("/system", "System", "system"),
+    Place("/settings", "Settings", "settings"),
 )
 
 

@@ -1,4 +1,4 @@
-"""`/api/v1/…` of the box itself: settings in force, who was turned away, reload."""
+"""`/api/v1/…` of the box itself: who was turned away, reload."""
 
 from __future__ import annotations
 
@@ -13,14 +13,6 @@ from appliance.services import Services
 def router(services: Services) -> APIRouter:
     """The routes, bound to the services."""
     made = APIRouter(prefix="/api/v1", tags=["box"])
-
-    @made.get("/settings")
-    async def settings() -> list[dict[str, Any]]:
-        """Every setting with its value, where it comes from and what it means; secrets masked.
-
-        curl http://localhost:8004/api/v1/settings
-        """
-        return [asdict(row) for row in services.settings.in_force()]
 
     @made.get("/refusals")
     async def refusals() -> list[dict[str, Any]]:

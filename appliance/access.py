@@ -150,6 +150,7 @@ DEVICE_TABLE = AccessTable(
         "GET /login": Right.OPEN,
         "GET /claim": Right.OPEN,
         "GET /favicon.ico": Right.OPEN,
+        "GET /api/v1/login": Right.OPEN,
         "POST /api/v1/login": Right.OPEN,
         "POST /api/v1/logout": Right.OPEN,
         "POST /api/v1/claim": Right.OPEN,

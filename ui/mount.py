@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fastapi import FastAPI, Response
 from nicegui import app as pages
 from nicegui import ui
@@ -11,6 +13,9 @@ from ui.ports import Box
 
 KEPT_BY_BROWSERS = "private, max-age=3600, immutable"
 """A picture never changes under its address. Private: a proxy in between serves other people, too."""
+
+
+_LEAVING = Path(__file__).with_name("leaving.js").read_text("utf-8")
 
 
 def run_with(app: FastAPI, box: Box) -> None:
@@ -48,6 +53,7 @@ def run_with(app: FastAPI, box: Box) -> None:
     async def waiting(size: str, item_id: str) -> Response:
         return _picture(await box.outbox.jpeg(item_id, size == "small"))
 
+    ui.add_head_html(f"<script>{_LEAVING}</script>", shared=True)
     ui.run_with(
         app,
         title="Detector appliance",

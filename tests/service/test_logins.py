@@ -344,6 +344,18 @@ def test_pages_of_the_door_run_nothing_but_their_own_script_and_cannot_be_framed
     assert nonce[1] not in other.headers["content-security-policy"]
 
 
+def test_everybody_can_ask_how_the_box_knows_them(box: Box) -> None:
+    def standing(client: tuple[str, int], cookie: dict[str, str] | None = None) -> dict[str, Any]:
+        answer: dict[str, Any] = box.ask("GET", "/api/v1/login", client=client, headers=cookie).json()
+        return answer
+
+    assert standing(STRANGER) == {"kind": "stranger", "claimed": False}
+    box.http.put("/api/v1/password", json={"password": PASSWORD}).raise_for_status()
+    assert standing(STRANGER) == {"kind": "stranger", "claimed": True}
+    assert standing(TRUSTED)["kind"] == "trusted"
+    assert standing(STRANGER, cookie_of(log_in(box)))["kind"] == "administrator"
+
+
 def test_a_browser_at_the_door_is_no_robot_that_was_turned_away(box: Box) -> None:
     for _ in range(3):
         box.ask("GET", "/", client=STRANGER, headers=BROWSER)

@@ -6,7 +6,7 @@ const fields = [...form.querySelectorAll(".field input")];
 
 const say = (sentence, field) => {
   wrong.textContent = sentence;
-  for (const each of fields) each.toggleAttribute("aria-invalid", each === field);
+  for (const each of fields) each.setAttribute("aria-invalid", String(each === field));
   if (field) field.focus();
 };
 
@@ -63,6 +63,8 @@ document.getElementById("show").addEventListener("change", (event) => {
 });
 
 // A link from another site comes without the cookie: whoever has logged in already is sent on.
-fetch(location.href, { redirect: "manual", cache: "no-store" }).then((answer) => {
-  if (answer.type === "opaqueredirect") location.replace(told.wanted);
-}, () => {});
+const standing = async () => {
+  const { kind, claimed } = await (await fetch("/api/v1/login", { cache: "no-store" })).json();
+  if (claimed && kind !== "stranger") location.replace(told.wanted);
+};
+standing().catch(() => {});

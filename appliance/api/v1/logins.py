@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from appliance.access import Evidence, caller_in
+from appliance.access import Evidence, Kind, caller_in
 from appliance.api.bodies import read_text
 from appliance.logins import Logins
 from appliance.sessions import COOKIE, LONGEST_SECONDS, Session
@@ -41,6 +41,13 @@ class Current(BaseModel):
     """What takes the password away; `current` is not needed on the box itself."""
 
     current: str = ""
+
+
+class Standing(BaseModel):
+    """How who asks is known here: loopback, trusted, key, administrator (logged in) or stranger."""
+
+    kind: Kind
+    claimed: bool
 
 
 class SessionReport(BaseModel):
@@ -83,6 +90,14 @@ def router(logins: Logins) -> APIRouter:
         """
         body = await _body(request, LogIn)
         return _opened(request, await logins.log_in(body.password, caller_in(request.scope), _agent(request)))
+
+    @made.get("/login")
+    async def standing(request: Request) -> Standing:
+        """How you are known here, and whether the box has a password.
+
+        curl http://DEVICE:8004/api/v1/login
+        """
+        return Standing(kind=caller_in(request.scope).kind, claimed=logins.claimed)
 
     @made.post("/logout")
     async def logout(request: Request) -> JSONResponse:

@@ -57,8 +57,15 @@ def configure(level: str, format: Literal["text", "json"], stream: TextIO) -> No
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.NOTSET)
+    logging.getLogger("uvicorn.error").addFilter(_no_single_sockets)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(chatty)
+
+
+def _no_single_sockets(record: logging.LogRecord) -> bool:
+    """uvicorn says of each WebSocket that it comes and goes: no more news than a request."""
+    one_by_one = record.msg in ("connection open", "connection closed") or "WebSocket" in str(record.msg)
+    return record.levelno > logging.INFO or not one_by_one or logging.getLogger().level <= logging.DEBUG
 
 
 class TextFormatter(logging.Formatter):

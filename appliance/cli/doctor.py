@@ -41,7 +41,7 @@ def doctor(place: Place, as_json: bool) -> None:
     runs on the data folder it is asked; else the folder, the machine and the Learning Loop are looked at from here.
     """
     server = place.server()
-    found = asyncio.run(_at_folder(place.load())) if server is None else _at_server(place, server)
+    found = asyncio.run(at_folder(place.load())) if server is None else _at_server(place, server)
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], indent=2))
     else:
@@ -65,7 +65,8 @@ def _at_server(place: Place, server: Server) -> list[Finding]:
             return findings(facts)
 
 
-async def _at_folder(settings: Settings) -> list[Finding]:
+async def at_folder(settings: Settings) -> list[Finding]:
+    """What is wrong with a box that does not run."""
     model, outbox = await asyncio.to_thread(_model, settings), await asyncio.to_thread(_outbox, settings)
     loop = await _loop(settings)
     facts = await asyncio.to_thread(gather, settings, model=model, loop=loop, outbox=outbox)

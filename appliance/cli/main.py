@@ -24,6 +24,7 @@ from appliance.cli.password import password
 from appliance.cli.place import Surroundings
 from appliance.cli.serve import serve
 from appliance.cli.settings import settings
+from appliance.cli.support import support
 from appliance.cli.version import version
 
 INTERRUPTED = 130
@@ -55,7 +56,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, demo, loop, detect, models, outbox, bench, doctor, settings, password, keys, version):
+for command in (serve, demo, loop, detect, models, outbox, bench, doctor, support, settings, password, keys, version):
     cli.add_command(command)
 
 

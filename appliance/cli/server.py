@@ -70,6 +70,10 @@ class Server:
         """What is wrong over there, the worst first."""
         return self._answer("GET", "/api/v1/doctor", list)
 
+    def support(self) -> bytes:
+        """The support bundle of the box over there, a zip."""
+        return self._request("GET", "/api/v1/support").content
+
     def models(self) -> dict[str, Any]:
         """The models over there: `{"models": [...], "broken": [...]}`."""
         return self._object("GET", "/api/v1/models")

@@ -9,6 +9,8 @@ from pathlib import Path
 from appliance.access import Reason
 from appliance.api_keys import FILE_NAME as API_KEYS_FILE
 from appliance.api_keys import ApiKeys
+from appliance.passwords import FILE_NAME as PASSWORD_FILE
+from appliance.passwords import PasswordFile
 from appliance.services import Services
 from appliance.settings import Settings
 from appliance.system import looking, loop_check
@@ -16,6 +18,7 @@ from appliance.system.facts import AccessFacts, Facts, LoopFacts, ModelFacts, Ou
 from appliance.system.findings import MEGABYTE
 from appliance.vitals import Machine
 from models.errors import SettingsInvalid
+from models.files import FILE_SYSTEM
 
 LATELY = 600.0
 """Seconds for which a refused robot is told of after its last try."""
@@ -68,15 +71,16 @@ def gather(
 
 def access_facts(settings: Settings, refused: tuple[tuple[str, str], ...] = ()) -> AccessFacts:
     """Who reaches the box. Reads the API keys."""
-    problem, keys = None, 0
+    problem, keys, password = None, 0, False
     try:
         keys = len(ApiKeys(settings.data_folder / API_KEYS_FILE).list())
+        password = PasswordFile(settings.data_folder / PASSWORD_FILE, FILE_SYSTEM).load().password is not None
     except SettingsInvalid as error:
         problem = str(error)
     return AccessFacts(
         bind_host=settings.bind_host,
         trusted=tuple(settings.trusted_networks),
-        credentials=keys > 0 or problem is not None,
+        credentials=keys > 0 or password or problem is not None,
         backdoor=settings.use_backdoor_controls,
         keys_problem=problem,
         refused=refused,

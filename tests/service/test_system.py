@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
 import logging
+import re
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -120,3 +124,35 @@ def test_the_page_is_told_the_same(box: Box) -> None:
     assert any("for the page" in line for line in box.run(system.lines("ERROR", "", 10)))
     assert box.run(system.logs.now()).newest > 0
     assert not system.can_restart
+
+
+def test_the_support_bundle_tells_all_but_secrets(make_box: MakeBox) -> None:
+    secret = "hush/hush & more"
+    box = make_box(loop_username="anna", loop_password=secret)
+    key = box.http.post("/api/v1/keys", json={"name": "lift"}).json()["key"]
+    logging.getLogger("tests").error("a key %s and a password %s went astray", key, secret)
+
+    answer = box.http.get("/api/v1/support")
+
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert "went astray" in texts["log.txt"]
+    assert "detector_ready" in texts["metrics.txt"]
+    assert json.loads(texts["about.json"])["operation_mode"] == "idle"
+    kept = [secret, key, secret.replace(" ", "%20"), *_strings(box)]
+    for name, text in texts.items():
+        for each in kept:
+            assert each not in text, name
+    assert box.ask("GET", "/api/v1/support", client=STRANGER).status_code == 401
+
+
+def _strings(box: Box) -> list[str]:
+    """Everything long in the files that hold secrets."""
+    found = []
+    for name in ("api_keys.json", "password.json", "session.key", "sessions.json"):
+        path = box.data / name
+        if path.exists():
+            found += re.findall(r"[A-Za-z0-9+/=$_-]{24,}", path.read_text(errors="replace"))
+    assert found, "the key at least"
+    return found

@@ -37,6 +37,8 @@ class _Settings:
     async def build(self) -> None:
         self._warnings = ui.element("div").classes("stack")
         self._due = ui.element("div").classes("stack")
+        self._warnings.set_visibility(False)
+        self._due.set_visibility(False)
         self._due_names: tuple[str, ...] = ()
         with ui.element("section").classes("section"):
             heading("What you can change")
@@ -83,6 +85,7 @@ class _Settings:
         if view.warnings != self._warned:
             self._warned = view.warnings
             self._warnings.clear()
+            self._warnings.set_visibility(bool(view.warnings))
             with self._warnings:
                 for sentence in view.warnings:
                     with banner("warning", sentence):
@@ -116,6 +119,7 @@ class _Settings:
             return
         self._due_names = labels
         self._due.clear()
+        self._due.set_visibility(bool(labels))
         if labels:
             with (
                 self._due,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, Response
 
 from appliance.api.bodies import read_text
 from appliance.logs import parse_level
@@ -17,6 +18,7 @@ from appliance.system.doctor import facts_of_box
 from appliance.system.findings import findings
 from appliance.system.report import report
 from appliance.system.steering import restart_soon, set_log_level
+from appliance.system.support import of_box
 
 WORD: dict[str, Any] = {"requestBody": {"content": {"text/plain": {"schema": {"type": "string"}}}, "required": True}}
 
@@ -70,6 +72,19 @@ def router(services: Services) -> APIRouter:
         curl -X PUT -d DEBUG http://localhost:8004/api/v1/log_level
         """
         return set_log_level(await read_text(request))
+
+    @made.get("/support", response_class=Response, responses={200: {"content": {"application/zip": {}}}})
+    async def support() -> Response:
+        """A zip for whoever helps: settings, what is wrong, versions, metrics, log. No secret and no picture is in it.
+
+        curl -o support.zip http://localhost:8004/api/v1/support
+        """
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", services.settings.node_name)
+        return Response(
+            await of_box(services),
+            media_type="application/zip",
+            headers={"content-disposition": f'attachment; filename="support-{name}.zip"', "cache-control": "no-store"},
+        )
 
     @made.post("/restart", status_code=202)
     async def restart() -> dict[str, str]:

@@ -178,3 +178,22 @@ def test_a_level_is_understood_in_any_case_and_nothing_else_is() -> None:
     assert logs.parse_level(" warning ") == "WARNING"
     with pytest.raises(InvalidInput, match="DEBUG, INFO, WARNING, ERROR"):
         logs.parse_level("LOUD")
+
+
+def test_single_web_sockets_are_no_news_but_their_failures_are() -> None:
+    stream = io.StringIO()
+    logs.configure("INFO", "text", stream)
+    server = logging.getLogger("uvicorn.error")
+
+    server.info('%s - "WebSocket %s" [accepted]', "127.0.0.1:1", "/ws/socket.io")
+    server.info("connection open")
+    server.info("Application startup complete.")
+    server.error("connection open")
+    logging.getLogger().setLevel("DEBUG")
+    server.info("connection closed")
+
+    assert [line.partition("uvicorn.error: ")[2] for line in stream.getvalue().splitlines()] == [
+        "Application startup complete.",
+        "connection open",
+        "connection closed",
+    ]

@@ -85,7 +85,7 @@ class Outbox:
         self._clock = clock
         self._files = files
         self._pictures = PictureFiles(root, files)
-        self._listener: Callable[[], None] = _nobody
+        self._listener: Callable[[], None] | None = None
         with refusing(f"open the outbox {root}"):
             self._pictures.prepare()
             self._mode = load_mode(root / MODE_FILE)
@@ -101,12 +101,14 @@ class Outbox:
         """Other bounds from now on; what waits already stays. Does not block."""
         self._ledger.room.hold_to(bounds)
 
-    def tell(self, listener: Callable[[], None]) -> None:
+    def tell(self, listener: Callable[[], None] | None) -> None:
         """Call this whenever there is something new to send. From any thread; it must not block, or raise."""
         self._listener = listener
 
     def _tell_listener(self) -> None:
-        self._listener()
+        listener = self._listener
+        if listener is not None:
+            listener()
 
     # -- saving ----------------------------------------------------------------------------------------------------
 
@@ -192,7 +194,7 @@ class Outbox:
                 with self._ledger.lock:
                     count += self._move(item_id, ("rejected",), self._pictures.queue_before(item_id))
         if count:
-            self._listener()
+            self._tell_listener()
         return count
 
     def prioritise(self, item_id: str) -> bool:
@@ -311,7 +313,3 @@ class Outbox:
 
     def _now(self) -> datetime:
         return self._clock().astimezone(timezone.utc)
-
-
-def _nobody() -> None:
-    """Nobody listens."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -95,7 +96,7 @@ class Uploader:
         self._now = running.time
 
         def arrived() -> None:
-            if not running.is_closed():
+            with suppress(RuntimeError):  # the event loop has just ended
                 running.call_soon_threadsafe(self._arrived.set)
 
         self._outbox.tell(arrived)
@@ -131,6 +132,7 @@ class Uploader:
 
     async def close(self) -> None:
         """End; what was under way is sent after the next start."""
+        self._outbox.tell(None)
         self._started = False
         self._adjust()
         await self._ended()

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench import autoupload, fleet, incidents, machine, relevance, rounds
+from tests.bench import autoupload, fleet, incidents, machine, outbox, relevance, rounds
 from tests.bench.contestants import BareLoops, appliance, bare_loop, plain_server, upstream_node
 from tests.bench.goals import Goal, table
 from tests.bench.load import Clients
 from tests.bench.photograph import write_photograph
 from tests.bench.processes import memory
 
-PARTS = ("rounds", "swap", "kill", "memory", "start", "relevance", "autoupload", "fleet")
+PARTS = ("rounds", "swap", "kill", "memory", "start", "relevance", "autoupload", "fleet", "drain", "save")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def measure(arguments: argparse.Namespace, effort: Effort, folder: Path, report:
             goals += measure_rounds(arguments, effort, folder, picture, clients, report)
         for part in [part for part in PARTS[1:] if part in arguments.only]:
             say(part)
-            incident = measure_incident(part, effort, folder, picture, clients)
+            incident = measure_incident(part, effort, folder, picture, clients, upstream=not arguments.without_upstream)
             goals += incident.goals
             report[part] = incident.details
     return goals
@@ -113,7 +113,9 @@ def measure_rounds(
     return rounds.goals(measured)
 
 
-def measure_incident(part: str, effort: Effort, folder: Path, picture: Path, clients: Clients) -> incidents.Incident:
+def measure_incident(
+    part: str, effort: Effort, folder: Path, picture: Path, clients: Clients, *, upstream: bool
+) -> incidents.Incident:
     """One of the scenarios, on a server and a data folder of its own."""
     if part == "start":
         return incidents.start(picture, folder, effort.starts, incidents.seconds_to_first_detection)
@@ -123,6 +125,10 @@ def measure_incident(part: str, effort: Effort, folder: Path, picture: Path, cli
         return autoupload.measure(clients, folder / part, effort.rounds, effort.seconds)
     if part == "fleet":
         return fleet.measure(folder / part, effort.outage)
+    if part == "drain":
+        return outbox.drain(folder / part, effort.rounds, upstream=upstream)
+    if part == "save":
+        return outbox.save(folder / part, effort.decisions // 2, effort.starts)
     data_folder = folder / part
     if part == "swap":
         data_folder.mkdir()

@@ -17,6 +17,7 @@ from appliance.app import build, rest
 from appliance.cli.main import cli
 from appliance.events import Events
 from appliance.loop_server import app as loop_app
+from appliance.loop_server.events import Events as LoopEvents
 from appliance.loop_server.rights import LOOP_TABLE, PROJECT
 from appliance.loop_server.settings import LoopServerSettings
 from appliance.settings import Settings, environment_names
@@ -126,6 +127,18 @@ def test_every_route_of_the_embedded_loop_is_documented_with_who_may_use_it(tmp_
     for route, (who, _) in table.items():
         method, path = re.sub(r"[{}]", "", route.replace("…", PROJECT)).split(" ")
         assert who == WHO_IN_THE_LOOP[LOOP_TABLE.right_to(method, path)], route
+
+
+def test_every_event_of_the_embedded_loop_is_documented_with_who_may_send_it(tmp_path: Path) -> None:
+    services = loop_app.build(LoopServerSettings(tmp_path))
+    try:
+        served = sorted(LoopEvents(services).handlers)
+    finally:
+        asyncio.run(services.database.close())
+    table = documented("Events of the embedded loop")
+    assert sorted(table) == served
+    for event, (who, _) in table.items():
+        assert who == WHO_IN_THE_LOOP[LOOP_TABLE.right_to_event(event)], event
 
 
 def test_every_event_is_documented_with_who_may_send_it(settings: Settings) -> None:

@@ -160,7 +160,7 @@ class Logins:
         code = make_code()
         async with self._changing:
             await self._replace(Kept(code=await self._hashing.hash(plain(code))))
-        self._say(code)
+        log.warning("the password was cleared from %s; every session has ended", caller.address or "somewhere")
         return code
 
     def _say(self, code: str) -> None:

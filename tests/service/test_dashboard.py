@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import httpx
 import numpy as np
 import pytest
@@ -328,3 +330,33 @@ def test_the_log_of_a_whole_run_is_json(server: ServerProcess, visitor: httpx.Cl
     assert lines
     assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
     assert not [line for line in lines if line["level"] == "ERROR"]
+
+
+def test_a_session_is_good_for_the_socket_of_the_pages_until_it_ends(
+    server: ServerProcess, visitor: httpx.Client
+) -> None:
+    visitor.put("/api/v1/password", json={"password": "correct horse"}).raise_for_status()
+    answer = visitor.post("/api/v1/login", json={"password": "correct horse"}, headers=STRANGER)
+    answer.raise_for_status()
+    cookie = {**STRANGER, "Cookie": answer.headers["set-cookie"].partition(";")[0]}
+    url = f"ws://127.0.0.1:{server.port}/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+
+    async def story() -> None:
+        async with aiohttp.ClientSession() as browser:
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
+                await browser.ws_connect(url, headers=STRANGER)
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                await browser.ws_connect(url, headers={**cookie, "Origin": "http://evil.example"})
+            async with browser.ws_connect(url, headers=cookie) as page:
+                assert str(await page.receive_str(timeout=20)).startswith("0{")
+                await page.send_str("40")
+                assert str(await page.receive_str(timeout=20)).startswith("40")
+                await asyncio.to_thread(visitor.delete, "/api/v1/sessions")
+                await page.send_str('42["event",{}]')
+                assert (await page.receive(timeout=20)).type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
+                assert page.close_code == 1008
+
+    asyncio.run(story())
+    seen = visitor.get("/", headers={**cookie, "Accept": "text/html"})
+    assert (seen.status_code, seen.headers["location"]) == (303, "/login")
+    visitor.delete("/api/v1/password").raise_for_status()

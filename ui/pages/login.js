@@ -46,8 +46,8 @@ form.addEventListener("submit", async (event) => {
   );
   try {
     const answer = await fetch(told.to, { method: "POST", headers: { "Content-Type": "application/json" }, body });
-    if (answer.ok) return location.replace(told.wanted);
     const { detail } = await answer.json().catch(() => ({ detail: `The box answered ${answer.status}.` }));
+    if (answer.ok) return location.replace(told.wanted);
     const seconds = Number(answer.headers.get("Retry-After"));
     button.disabled = false;
     if (answer.status === 429 && seconds) wait(detail, seconds);

@@ -174,3 +174,140 @@ def test_a_session_counts_for_events_as_long_as_it_holds() -> None:
     assert sockets.demand("sid", "speak").kind is Kind.NODE
     with pytest.raises(AccessDenied, match="A node that has logged in without a name may not do this"):
         sockets.demand("sid", "anything else")
+
+
+class Talk:
+    """A WebSocket to a page whose session can end, from the side of the server."""
+
+    def __init__(self, cookie: str, path: str) -> None:
+        self.words = {cookie}
+        self.arriving: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+        self.sent: list[MutableMapping[str, Any]] = []
+        self.heard: list[MutableMapping[str, Any]] = []
+        self.page: asyncio.Queue[str] = asyncio.Queue()
+        table = AccessTable({"WEBSOCKET /open": Right.OPEN}, {})
+        deciding = AccessPolicy(table, lambda _key: None, recognise=self.recognise)
+        self._middleware = AccessMiddleware(self.app, Access(deciding, Refusals(lambda: 0.0)))
+        self._scope = {**scope(path, cookie), "type": "websocket"}
+
+    def recognise(self, evidence: Evidence) -> Login | Reason | None:
+        known = any(text in self.words for text in evidence.texts(b"cookie"))
+        return Login(Kind.ADMINISTRATOR, "") if known else Reason.LOGIN
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+
+        async def tell() -> None:
+            while True:
+                await send({"type": "websocket.send", "text": await self.page.get()})
+
+        telling = asyncio.create_task(tell())
+        while not self.heard or self.heard[-1]["type"] != "websocket.disconnect":
+            self.heard.append(await receive())
+        telling.cancel()
+
+    async def run(self, story: Any) -> None:
+        async def send(message: MutableMapping[str, Any]) -> None:
+            self.sent.append(message)
+            if message["type"] == "websocket.close":
+                await self.arriving.put({"type": "websocket.disconnect", "code": message["code"]})
+
+        talking = asyncio.create_task(self._middleware(self._scope, self.arriving.get, send))
+        await story()
+        await asyncio.wait_for(talking, 10)
+
+    async def settle(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("first", ["the page is told", "the visitor acts"])
+def test_when_a_session_ends_its_open_page_is_told_nothing_more_and_can_do_nothing_more(first: str) -> None:
+    async def main() -> None:
+        talk = Talk("mine", "/change-or-see")
+
+        async def story() -> None:
+            await talk.page.put("a picture")
+            await talk.arriving.put({"type": "websocket.receive", "text": "a tap"})
+            await talk.settle()
+            talk.words.clear()
+            if first == "the page is told":
+                await talk.page.put("another picture")
+                await talk.page.put("and another")
+            else:
+                await talk.arriving.put({"type": "websocket.receive", "text": "another tap"})
+
+        await talk.run(story)
+        assert [each.get("text") for each in talk.sent if each["type"] == "websocket.send"] == ["a picture"]
+        assert [each.get("text") for each in talk.heard if each["type"] == "websocket.receive"] == ["a tap"]
+        assert [each["code"] for each in talk.sent if each["type"] == "websocket.close"] == [1008]
+
+    asyncio.run(main())
+
+
+def test_a_socket_that_is_open_to_everybody_stays_open() -> None:
+    async def main() -> None:
+        talk = Talk("mine", "/open")
+
+        async def story() -> None:
+            await talk.settle()
+            talk.words.clear()
+            await talk.page.put("the news")
+            await talk.settle()
+            await talk.arriving.put({"type": "websocket.disconnect", "code": 1000})
+
+        await talk.run(story)
+        assert [each.get("text") for each in talk.sent if each["type"] == "websocket.send"] == ["the news"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_question_that_was_open_when_the_session_ended_is_not_answered_but_what_was_done_is(method: str) -> None:
+    words = {"mine"}
+
+    def who(evidence: Evidence) -> Login | Reason | None:
+        return Login(Kind.ADMINISTRATOR, "") if evidence.texts(b"cookie")[0] in words else Reason.LOGIN
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        words.clear()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a picture"})
+
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request"}
+
+    deciding = AccessPolicy(TABLE, lambda _key: None, recognise=who)
+    asked = {**scope("/change-or-see", "mine"), "method": method}
+    asyncio.run(AccessMiddleware(app, Access(deciding, Refusals(lambda: 0.0)))(asked, receive, send))
+    if method == "GET":
+        assert [each.get("status") for each in sent] == [401, None]
+        assert b"a picture" not in sent[-1]["body"]
+    else:
+        assert sent[-1]["body"] == b"a picture"
+
+
+def test_a_browser_is_sent_to_the_entrance_and_is_no_refusal() -> None:
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def never(*_: Any) -> Any:
+        raise AssertionError("not to be called")
+
+    access = Access(policy(), Refusals(lambda: 0.0))
+    middleware = AccessMiddleware(never, access, entrance=lambda scope: "/login" if scope["path"] == "/node" else None)
+    asyncio.run(middleware(scope("/node"), never, send))
+    assert (sent[0]["status"], dict(sent[0]["headers"])[b"location"]) == (303, b"/login")
+    assert access.refusals.snapshot() == []
+    asyncio.run(middleware(scope("/administrate"), never, send))
+    assert sent[2]["status"] == 401
+    assert len(access.refusals.snapshot()) == 1
+    asyncio.run(middleware({**scope("/node"), "headers": [(b"host", b"evil.example")]}, never, send))
+    assert sent[4]["status"] == 403, "who comes under another name gets no page"

@@ -17,6 +17,7 @@ from pathlib import Path
 import anyio
 
 from appliance.connection import LoopConnection
+from appliance.versions.disk import Tidier
 from appliance.versions.fetching import DOWNLOADS, Fetcher, Room
 from appliance.versions.following import LoopWatch
 from appliance.versions.keeper import StateKeeper
@@ -85,9 +86,11 @@ class Versions:
         if loop is not None:
             watch = LoopWatch(loop, connection or LoopConnection("the Loop", clock), self._reconsider, clock=clock)
             folder, room = state_path.parent / DOWNLOADS, Room(bounds.max_bytes, bounds.free_floor)
-            from_loop = FromLoop(
-                watch, Fetcher(loop, store, self._keeper, scope, folder, files, room, appliance_version)
+            fetcher = Fetcher(loop, store, self._keeper, scope, folder, files, room, appliance_version)
+            tidier = Tidier(
+                store, self._keeper, fetcher, keep_versions=bounds.keep_versions, max_bytes=bounds.max_bytes
             )
+            from_loop = FromLoop(watch, fetcher, tidier)
         self._updater = Updater(
             store,
             self._keeper,
@@ -95,8 +98,6 @@ class Versions:
             scope,
             from_loop,
             appliance_version=appliance_version,
-            keep_versions=bounds.keep_versions,
-            max_bytes=bounds.max_bytes,
             now=now,
             clock=clock,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from appliance.versions.disk import DiskView, Tidier
 from appliance.versions.fetching import BytesFailed, Fetcher
 from appliance.versions.following import LoopWatch
 from appliance.versions.holding import Holds
@@ -29,16 +30,16 @@ from appliance.versions.plan import (
     Situation,
     Step,
     WaitForFormat,
+    WaitForLoop,
     Wanted,
     next_step,
 )
 from appliance.versions.progress import Trouble, UpdateStatus, status_of, trouble_after
-from appliance.versions.pruning import to_prune
-from appliance.versions.selection import Scope
+from appliance.versions.selection import Scope, same_version
 from appliance.versions.state import ModelReference, RememberedFailure, VersionState
 from appliance.versions.swapping import Swapper, in_words
-from models.bundle import Bundle, Identity
-from models.errors import DetectorApplianceError, LoopBusy, LoopError, NotInLoop, StorageRefused
+from models.bundle import Bundle
+from models.errors import DetectorApplianceError, LoopBusy, LoopError, NotInLoop
 from models.store import ModelStore, StoredModel
 from models.wire.node_status import OperationMode
 
@@ -50,25 +51,13 @@ LOOK_SECONDS = 5.0
 """Between two looks whether a model on probation has proven itself."""
 
 
-DISK_SECONDS = 60.0
-"""After which the models on disk are looked at again though nothing was done with them."""
-
-
-@dataclass(frozen=True)
-class _Disk:
-    """The models on disk as they were `at` that time, and those of them whose bytes failed before."""
-
-    at: float
-    models: Sequence[StoredModel]
-    failed: frozenset[Identity]
-
-
 @dataclass(frozen=True)
 class FromLoop:
     """What a box that has a Loop has beside a standalone one."""
 
     watch: LoopWatch
     fetcher: Fetcher
+    tidier: Tidier
 
 
 class Updater:
@@ -87,8 +76,6 @@ class Updater:
         from_loop: FromLoop | None,
         *,
         appliance_version: str,
-        keep_versions: int,
-        max_bytes: int,
         now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
@@ -99,20 +86,16 @@ class Updater:
         self.lock = UpdateLock(clock, self.reconsider)
         self.holds = Holds(clock)
         self.from_loop = from_loop
-        self._store = store
         self._keeper = keeper
         self._swapper = swapper
         self._scope = scope
         self._appliance_version = appliance_version
-        self._keep_versions = keep_versions
-        self._max_bytes = max_bytes
         self._now = now
         self._clock = clock
         self._unfit: tuple[Bundle, str] | None = None
         self._step: Step = Rest()
         self._doing: asyncio.Task[Any] | None = None
-        self._disk: _Disk | None = None
-        self._tidied = False
+        self._disk = DiskView(store, swapper, clock)
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
@@ -133,6 +116,9 @@ class Updater:
         target = self.from_loop.watch.view.target if self.from_loop is not None else None
         return Wanted(target.model_uuid, target.version) if target is not None else None
 
+    def _wanted_ids(self) -> set[str]:
+        return {self.target.id} if self.target is not None else set()
+
     def start(self) -> None:
         """Begin to work; returns at once."""
         self._worker = asyncio.create_task(self._work(), name="model versions")
@@ -146,7 +132,7 @@ class Updater:
 
     def reconsider(self) -> None:
         """Something is different: think again. No swap happens after this that is not allowed any more: see `_may_swap`."""
-        self._disk = None
+        self._disk.changed()
         self._wake.set()
 
     def unfit(self, bundle: Bundle, reason: str) -> None:
@@ -178,41 +164,33 @@ class Updater:
         """Do what is to be done now. Returns the seconds until there may be more; None if something must happen first."""
         while True:
             await self._attend_to_unfit()
-            if await self._swapper.commit_if_proven():
-                await self._prune()
+            if await self._swapper.commit_if_proven() and self.from_loop is not None:
+                await self.from_loop.tidier.prune(self._wanted_ids())
+                self._disk.changed()
             self._step = step = next_step(await self._situation())
             self.trouble = trouble_after(step, self.trouble)
             if isinstance(step, AskForModels | Probe | Download):
                 assert self.from_loop is not None
                 await self._use_loop(step, self.from_loop)
-                self._disk = self._disk if isinstance(step, AskForModels | Probe) else None
+                if isinstance(step, Download):
+                    self._disk.changed()
             elif isinstance(step, Load):
                 await self._load(step)
-                self._disk = None
+                self._disk.changed()
             else:
                 await self._note_choice(step)
-                await self._tidy(step)
+                if isinstance(step, Serving) and self.from_loop is not None:
+                    await self.from_loop.tidier.tidy(self._wanted_ids())
                 return self._seconds_until(step)
 
     async def _note_choice(self, step: Step) -> None:
         """A version that somebody chose by name and that serves is kept for good; one that was given up is no wish."""
         state = self._keeper.state
-        if state.mode != "specific_version":
+        if state.mode != "specific_version" or step.wanted is None:
             return
-        if isinstance(step, Rest) and step.given_up:
-            self.wish = None
+        self.wish = None if isinstance(step, Rest) and step.given_up else step.wanted
         if isinstance(step, Serving) and state.current is not None and state.current not in state.of_people:
             await self._keeper.note(partial(VersionState.chosen_by_person, reference=state.current))
-
-    async def _tidy(self, step: Step) -> None:
-        """What was downloaded is of no use any more once what is wanted serves, nor are the oldest models once it is
-        trusted; the power may have failed before that was seen to.
-        """
-        if isinstance(step, Serving) and self.from_loop is not None and not self._tidied:
-            await asyncio.to_thread(self.from_loop.fetcher.sweep)
-            if not self._keeper.state.on_probation:
-                await self._prune()
-            self._tidied = True
 
     async def _use_loop(self, step: AskForModels | Probe | Download, from_loop: FromLoop) -> None:
         if isinstance(step, AskForModels):
@@ -220,7 +198,7 @@ class Updater:
         elif isinstance(step, Probe):
             await self._probe(step, from_loop)
         else:
-            self._tidied = False
+            from_loop.tidier.tidied = False
             await self._download(step, from_loop)
 
     def _seconds_until(self, step: Step) -> float | None:
@@ -231,10 +209,14 @@ class Updater:
         return seconds
 
     async def _situation(self) -> Situation:
-        models, failed = await self._on_disk()
+        while True:  # what failed is part of the state, which somebody may change while the disk is looked at
+            state = self._keeper.state
+            models, failed = await self._disk.look()
+            if state is self._keeper.state:
+                break
         now = self._clock()
         return Situation(
-            state=self._keeper.state,
+            state=state,
             scope=self._scope,
             models=models,
             now=now,
@@ -246,18 +228,6 @@ class Updater:
             locked_until=now + self.lock.seconds_left,
             paused=self.paused,
         )
-
-    async def _on_disk(self) -> tuple[Sequence[StoredModel], frozenset[Identity]]:
-        """The models, and those whose bytes failed before. Looked at again when something was done or asked, and now and
-        then, for somebody may have put a folder there; not with every look at the Loop.
-        """
-        if self._disk is None or self._clock() - self._disk.at >= DISK_SECONDS:
-            at = self._clock()
-            self._disk = None
-            models = await asyncio.to_thread(self._store.list)
-            failed = await asyncio.to_thread(self._swapper.failed, models)
-            self._disk = _Disk(at, models, failed)
-        return self._disk.models, self._disk.failed
 
     async def _while_wanted(self, step: Step, work: Coroutine[Any, Any, T]) -> T | None:
         """Do this until it is done, or the plan has become another one: None. What it raises is raised."""
@@ -272,14 +242,14 @@ class Updater:
                 self._wake.clear()
                 if isinstance(step, Download):  # it may take long; a swap does not, and has to end first
                     await self._attend_to_unfit()
-                if next_step(await self._situation()) != step:
+                if not _goes_on(step, next_step(await self._situation())):
                     break
         finally:
             self._doing = None
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task})
-            self._disk = None
+            self._disk.changed()
             self._wake.set()  # whatever woke it in vain, the plan is made anew
         return None if task.cancelled() else task.result()
 
@@ -304,7 +274,7 @@ class Updater:
             arrival = await self._while_wanted(step, from_loop.fetcher.download(step))
             if arrival is not None:
                 stored = await from_loop.fetcher.take(step, arrival)
-                await self._check_against_failures(step, stored)
+                await self._check_against_failures(step, stored, from_loop)
         except BytesFailed as error:
             await self._keeper.note(partial(VersionState.remembering, failure=self._failure(step, error)))
             self._fail(f"{name} of the Loop cannot be used: {error.reason}", step)
@@ -333,7 +303,7 @@ class Updater:
             when=self._now(),
         )
 
-    async def _check_against_failures(self, step: Download, stored: StoredModel) -> None:
+    async def _check_against_failures(self, step: Download, stored: StoredModel, from_loop: FromLoop) -> None:
         """Another zip may hold the very model that failed: then what the Loop offers now is remembered, too."""
         if stored.identity not in await asyncio.to_thread(self._swapper.failed, [stored]):
             return
@@ -343,7 +313,7 @@ class Updater:
             failure = failure.model_copy(update={"offer": origin.offer, "zip_sha256": origin.zip_sha256})
             await self._keeper.note(partial(VersionState.remembering, failure=failure))
         self.holds.bytes_failed((step.wanted.id, step.format), failure.reason, blind=failure.offer is None)
-        await self._discard(stored, ModelReference.of(stored))
+        await from_loop.tidier.discard(stored)
 
     async def _load(self, step: Load) -> None:
         model, key = step.model, (step.model.id, step.model.format)
@@ -362,48 +332,23 @@ class Updater:
         self._fail(sentence, step)
         if not outcome.for_good:
             self.holds.for_now(key, sentence)
-        elif (origin := self._keeper.state.download_of(reference)) is not None:
+        elif self.from_loop is not None and (origin := self._keeper.state.download_of(reference)) is not None:
             self.holds.bytes_failed(key, sentence, blind=origin.offer is None)
-            await self._discard(model, reference)
+            await self.from_loop.tidier.discard(model)
         elif self._keeper.state.mode == "specific_version":
             self.wish = None  # what serves goes on serving; the reason is told
-
-    async def _discard(self, model: StoredModel, reference: ModelReference) -> None:
-        """It can be had again from the Loop, where its bytes may be corrected under the same name."""
-        state = self._keeper.state
-        if self.from_loop is None or reference in (state.current, state.last_good, *state.of_people):
-            return
-        try:
-            await self.from_loop.fetcher.remove([model])
-        except StorageRefused as error:
-            log.warning("a model that failed stays on the disk: %s", error)
 
     async def _attend_to_unfit(self) -> None:
         unfit, self._unfit = self._unfit, None
         if unfit is None:
             return
         gone_back = await self._swapper.go_back(*unfit)
-        self._disk = None
+        self._disk.changed()
         if gone_back is not None:
             about, sentence = gone_back
             self.trouble = Trouble(sentence, about, lasting=True)
             if self.wish is not None and self.wish.id == about:
                 self.wish = None
-
-    async def _prune(self) -> None:
-        """After a model has proven itself: older ones go, as far as the settings say."""
-        if self.from_loop is None:
-            return
-        models = await asyncio.to_thread(self._store.list)
-        wanted = {self.target.id} if self.target is not None else set()
-        self._disk = None
-        going = to_prune(
-            models, self._keeper.state, keep=self._keep_versions, max_bytes=self._max_bytes, wanted=wanted
-        )  # fmt: skip
-        try:
-            await self.from_loop.fetcher.remove(going)
-        except StorageRefused as error:
-            log.warning("older models stay on the disk: %s", error)
 
     # ------------------------------------------------------------------ what went wrong
 
@@ -417,3 +362,10 @@ class Updater:
         form = step.format if isinstance(step, Download) else step.model.format if isinstance(step, Load) else None
         if form is not None and step.wanted is not None and self.trouble is not None:
             self.holds.for_now((step.wanted.id, form), self.trouble.sentence)
+
+
+def _goes_on(step: Step, new: Step) -> bool:
+    """Whether what is being done is still to be done. A download that goes on does not mind that the Loop was silent."""
+    if isinstance(step, Download) and isinstance(new, WaitForLoop | AskForModels):
+        return same_version(step.wanted.version, new.wanted.version) and new.wanted.id in ("", step.wanted.id)
+    return step == new

@@ -9,7 +9,7 @@ import httpx
 
 from appliance.versions.service import Bounds
 from tests.support.looped_box import MIB, LoopedBox
-from tests.support.scripted_loop import ScriptedLoop, folder_of_files, zipped
+from tests.support.scripted_loop import AWAY, ScriptedLoop, folder_of_files, zipped
 from tests.support.virtual_time import in_virtual_time
 
 
@@ -110,3 +110,19 @@ async def test_a_model_of_unknown_size_for_which_there_is_no_room_leaves_nothing
         assert "larger than the 2 MiB that there is room for" in str(box.versions.error)
         assert "cannot be stored" in str(box.versions.error)
         assert folder_of_files(tmp_path / "data" / "downloads") == {}
+
+
+@in_virtual_time
+async def test_a_download_does_not_mind_that_the_loop_was_silent_for_a_moment(
+    tmp_path: Path, loop: ScriptedLoop
+) -> None:
+    loop.publish("1.0", size=8 * MIB)
+    loop.seconds_per_piece = 0.1
+    async with LoopedBox(tmp_path, loop) as box:
+        await box.until(lambda: box.state == "downloading")
+        loop.away = AWAY
+        await box.until(lambda: box.connection.condition.state == "away")
+        assert box.state == "downloading"
+        await box.serves("1.0", seconds=120)
+        assert loop.downloads("1.0") == 1
+        assert box.connection.condition.state == "away"

@@ -241,6 +241,32 @@ async def test_what_was_chosen_and_failed_is_not_tried_at_the_next_start_but_is_
 
 
 @story
+async def test_a_wish_while_the_disk_is_being_looked_at_is_not_given_up_for_what_failed_before(desk: Desk) -> None:
+    desk.add("1.0")
+    desk.loader.failing["1.0"] = ModelFailed("It does not load")
+    await desk.versions.start()
+    desk.loader.failing.clear()
+    look = desk.versions._updater._disk.look
+    targets: list[object] = []
+
+    async def slowly() -> Any:
+        seen = await look()
+        if not targets:
+            targets.append(None)
+            await desk.versions.set_mode("1.0")
+        targets.append(desk.versions.target)
+        return seen
+
+    desk.versions._updater._disk.look = slowly  # type: ignore[method-assign] # somebody asks at the worst moment
+    desk.versions.set_operation_mode("idle")
+    await desk.until(lambda: desk.serving == "1.0")
+    assert all(target is not None for target in targets[1:])
+    assert desk.versions.target is not None
+    assert desk.versions.error is None
+    await desk.versions.close()
+
+
+@story
 async def test_a_box_on_which_no_model_works_starts_and_says_why(desk: Desk) -> None:
     desk.loader.failing["0.0"] = ModelFailed("There is no runtime on this box")
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 CategoryType = Literal["box", "point", "segmentation", "classification"]
+
+
+def _none_as_box(value: Any) -> Any:
+    """Upstream's trainers write null where no type was given."""
+    return "box" if value is None else value
 
 
 class Category(BaseModel):
@@ -20,7 +25,7 @@ class Category(BaseModel):
     hotkey: str | None = None
     color: str | None = None
     point_size: int | None = None
-    type: CategoryType = "box"
+    type: Annotated[CategoryType, BeforeValidator(_none_as_box)] = "box"
 
 
 class ModelInformation(BaseModel):

@@ -13,6 +13,7 @@ import uvicorn
 from appliance import lock, logs
 from appliance.events import MAX_MESSAGE
 from appliance.settings import Settings
+from appliance.system import restore
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
     restart = Restart()
     url = lock.local_url(settings.bind_host, settings.port)
     with lock.acquire(settings.data_folder, url):
+        if restore.finish(settings.data_folder):
+            log.warning("a restore that was cut off has been finished")
+            settings = reread()
         # Imports the dashboard's library, a second's work: not before it is known that this server may run.
         from appliance.app import create_app
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from appliance.cli.backup import backup, restore
 from appliance.cli.bench import bench
 from appliance.cli.demo import demo
 from appliance.cli.detect import detect
@@ -56,7 +57,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, demo, loop, detect, models, outbox, bench, doctor, support, settings, password, keys, version):
+for command in (serve, demo, loop, detect, models, outbox, bench, doctor, backup, restore, support, settings, password, keys, version):
     cli.add_command(command)
 
 

@@ -10,6 +10,7 @@ from appliance.dashboard.words import accelerator
 from appliance.outbox.room import MEGABYTE
 from appliance.recent import Recent
 from appliance.services import Services
+from appliance.system.findings import is_wide
 from appliance.vitals import HOT, Vitals
 from ui.ports import Condition, Severity, Trouble
 
@@ -37,6 +38,7 @@ def condition(services: Services, recent: Recent, vitals: Vitals, now: Callable[
     troubles = [
         *_of_models(services),
         *_of_refusals(services, now()),
+        *_of_password(services),
         *_of_loop(services),
         *_of_machine(vitals, services.settings.min_free_disk_mb * MEGABYTE),
     ]
@@ -92,6 +94,19 @@ def _of_refusals(services: Services, now: float) -> Iterator[Trouble]:
             f"{who} was turned away {'once' if times == 1 else f'{times} times'}: a robot, or a stranger.",
             f"If {network} is your network, trust it: everybody in it may do everything then, without a password.",
             network=network,
+        )
+
+
+def _of_password(services: Services) -> Iterator[Trouble]:
+    logins = services.logins
+    if logins.problem is not None:
+        yield Trouble("warning", logins.problem)
+    elif not logins.claimed and is_wide(services.settings.bind_host):
+        yield Trouble(
+            "notice",
+            "Nobody has set a password, so people on other machines can change nothing.",
+            "Set one here, or with the one-time code from the log where they are.",
+            "/claim",
         )
 
 

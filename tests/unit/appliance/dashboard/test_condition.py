@@ -27,6 +27,8 @@ class Place:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.bind_host, self.claimed = "0.0.0.0", True
+        self.password_problem: str | None = None
         self.serving: Any = SimpleNamespace(
             bundle=SimpleNamespace(model=SimpleNamespace(version="1.3")),
             choice=Choice("litert", "edgetpu", 1),
@@ -53,7 +55,8 @@ class Place:
             outbox=SimpleNamespace(stats=lambda: self.stats),
             outbox_mode=lambda: self.mode,
             reporter=SimpleNamespace(problem=self.problem),
-            settings=SimpleNamespace(min_free_disk_mb=200),
+            settings=SimpleNamespace(min_free_disk_mb=200, bind_host=self.bind_host),
+            logins=SimpleNamespace(claimed=self.claimed, problem=self.password_problem),
         )
         return condition(cast(Services, services), self.recent, self.vitals, lambda: NOW)
 
@@ -89,6 +92,18 @@ def test_at_start_a_missing_model_is_no_trouble_yet() -> None:
 
     assert place.condition().sentence.startswith("Starting")
     assert place.troubles() == ()
+
+
+def test_a_box_that_is_open_to_the_network_and_has_no_password_says_so() -> None:
+    box = Place()
+    box.claimed = False
+    [trouble] = box.troubles()
+    assert (trouble.severity, trouble.path) == ("notice", "/claim")
+    assert "Nobody has set a password" in trouble.reason
+    box.bind_host = "127.0.0.1"
+    assert box.troubles() == (), "nobody else comes in anyway"
+    box.password_problem = "Nobody can log in, because of a file"
+    assert [each.reason for each in box.troubles()] == ["Nobody can log in, because of a file"]
 
 
 def test_a_stopped_outbox_is_in_the_sentence() -> None:

@@ -368,6 +368,27 @@ def test_a_disk_that_fails_keeps_nothing_of_the_picture(
     assert outbox.recount().total.items == 1
 
 
+def test_a_disk_that_fails_in_the_middle_keeps_nothing_of_what_comes_as_a_whole(root: Path) -> None:
+    class FailsLater(FileSystem):
+        left = 40
+
+        def rename(self, source: Path, target: Path) -> None:
+            self.left -= 1
+            if self.left == 0:
+                raise OSError(errno.EIO, "as the disk says")
+            super().rename(source, target)
+
+    outbox = open_again(root, files=FailsLater())
+    kept = outbox.save(PNG, CUP)
+    with pytest.raises(StorageRefused, match="as the disk says"):
+        outbox.save_all_or_none([NewPicture(b"%d" % number, CUP) for number in range(50)])
+    assert ids(outbox) == [kept]
+    assert outbox.stats().total.items == 1
+    assert outbox.recount().total.items == 1
+    assert [picture.id for picture in outbox.take(20)] == [kept]
+    assert outbox.save_all_or_none([NewPicture(JPEG, CUP)]), "no room is lost"
+
+
 def test_metadata_that_is_no_json_spoils_one_picture_and_not_the_others(outbox: Outbox) -> None:
     unusable = CUP.model_copy(update={"note": "half a letter: \ud800"})
     outcomes = outbox.save_all([NewPicture(JPEG, unusable), NewPicture(PNG, CUP)])

@@ -57,7 +57,23 @@ def cli() -> None:
     """
 
 
-for command in (serve, demo, loop, detect, models, outbox, bench, doctor, backup, restore, support, settings, password, keys, version):
+for command in (
+    serve,
+    demo,
+    loop,
+    detect,
+    models,
+    outbox,
+    bench,
+    doctor,
+    backup,
+    restore,
+    support,
+    settings,
+    password,
+    keys,
+    version,
+):
     cli.add_command(command)
 
 

@@ -22,6 +22,24 @@ def uptime(client: httpx.Client) -> float | None:
         return None
 
 
+def test_a_restore_that_was_cut_off_is_finished_before_the_box_starts(tmp_path: Path) -> None:
+    staged = tmp_path / "data" / ".restore"
+    (staged / "files").mkdir(parents=True)
+    (staged / "files" / "settings.toml").write_text('node_name = "restored"\n')
+    (staged / "decided").touch()
+    process = appliance_process(tmp_path / "data", environment={"RUNTIME": "onnx/cpu/1"})
+    process.start()
+    try:
+        process.wait_until("/readyz")
+        with httpx.Client(base_url=f"http://127.0.0.1:{process.port}", trust_env=False, timeout=30) as client:
+            settings = {each["name"]: each["value"] for each in client.get("/api/v1/settings").json()}
+        assert settings["node_name"] == "restored"
+        assert not staged.exists()
+        process.stop()
+    finally:
+        process.kill()
+
+
 def test_a_box_starts_anew_under_its_own_number(tmp_path: Path) -> None:
     process = appliance_process(tmp_path / "data", environment={"RUNTIME": "onnx/cpu/1", "NODE_NAME": "robot-7"})
     process.start()

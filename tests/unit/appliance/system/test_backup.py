@@ -213,6 +213,7 @@ HOSTILE: dict[str, Callable[[], list[tuple[tarfile.TarInfo, bytes]]]] = {
     "a path out of the folder": lambda: [HEAD, e := entry("../evil"), sums(e)],
     "an absolute path": lambda: [HEAD, e := entry("/etc/passwd"), sums(e)],
     "a path out of the models": lambda: [HEAD, e := entry("models/a/b/c/../../../evil"), sums(e)],
+    "dots that are as many as a model's path": lambda: [HEAD, e := entry("models/../../../../evil"), sums(e)],
     "dots in a model's path": lambda: [HEAD, e := entry("models/a/../c/1.0/model.json"), sums(e)],
     "dots as a picture": lambda: [HEAD, e := entry("outbox/normal/../image_...jpg"), sums(e)],
     "a file of the program": lambda: [HEAD, e := entry("appliance.lock"), sums(e)],

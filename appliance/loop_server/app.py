@@ -39,9 +39,9 @@ from appliance.loop_server.routes import (
 )
 from appliance.loop_server.services import INCOMING, LoopServices
 from appliance.loop_server.settings import LoopServerSettings
-from appliance.loop_server.throttle import Throttle
 from appliance.loop_server.trainings import Trainings
 from appliance.loop_server.users import Users
+from appliance.throttle import Throttle
 from models.images import ImageLimits
 
 __all__ = ["LoopServerSettings", "build", "create_loop"]

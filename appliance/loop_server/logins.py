@@ -14,16 +14,14 @@ import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 
-from itsdangerous import BadSignature, URLSafeSerializer
 from starlette.requests import cookie_parser
 
 from appliance.access import Evidence, Kind, Login, Reason
-from appliance.loop_server.throttle import Throttle
 from appliance.loop_server.users import User, Users
+from appliance.signing import Signer
+from appliance.throttle import Throttle
 from models.errors import LoginFailed, LoopBusy
-from models.files import FileSystem, refusal
 
 log = logging.getLogger(__name__)
 
@@ -33,23 +31,7 @@ WRONG_PER_MINUTE = 30
 """Wrong passwords that one network may send in a minute."""
 
 MAX_REMEMBERED = 1024
-_SECRET_BYTES = 32
 _MAX_CREDENTIALS = 2048  # characters of a Basic header
-
-
-def secret_in(path: Path, files: FileSystem) -> bytes:
-    """The secret that signs cookies; made where there is none. Raises `StorageRefused`."""
-    try:
-        if path.exists():
-            found = path.read_bytes()
-            if len(found) >= _SECRET_BYTES:
-                return found
-        made = secrets.token_bytes(_SECRET_BYTES)
-        files.write_atomically(path, made)
-        path.chmod(0o600)
-    except OSError as error:
-        raise refusal(error, "keep the secret that signs sessions") from error
-    return made
 
 
 class Logins:
@@ -62,15 +44,14 @@ class Logins:
     def __init__(self, users: Users, clock: Callable[[], float]) -> None:
         self._users = users
         self._clock = clock
-        self._signer: URLSafeSerializer | None = None
+        self._signer: Signer | None = None
         self._wrong = Throttle(WRONG_PER_MINUTE, clock)
         self._salt = secrets.token_bytes(32)
         self._basic: OrderedDict[bytes, User | Reason] = OrderedDict()
 
     def sign_with(self, secret: bytes) -> None:
         """Before the first session."""
-        signing = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
-        self._signer = URLSafeSerializer(secret, salt="session", signer_kwargs=signing)
+        self._signer = Signer(secret)
 
     async def log_in(self, name: str, password: str, address: str) -> str:
         """The cookie of a new session; nothing given at all is a detector's login. Raises `LoginFailed`, `LoopBusy`."""
@@ -124,15 +105,14 @@ class Logins:
 
     def _cookie(self, name: str, fingerprint: str) -> str:
         assert self._signer is not None, "sign_with comes first"
-        text = self._signer.dumps([name, fingerprint, int(self._clock()) + SESSION_SECONDS])
-        return text if isinstance(text, str) else text.decode()
+        return self._signer.sign([name, fingerprint, int(self._clock()) + SESSION_SECONDS])
 
     def _session(self, value: str) -> Login | None:
         assert self._signer is not None, "sign_with comes first"
-        try:
-            name, fingerprint, end = self._signer.loads(value)
-        except (BadSignature, ValueError, TypeError):
+        signed = self._signer.read(value)
+        if not isinstance(signed, list):
             return None
+        name, fingerprint, end = signed  # as `_cookie` writes it: nobody else can sign
         if end < self._clock():
             return None
         if not name:

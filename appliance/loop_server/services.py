@@ -15,13 +15,14 @@ from appliance.access import Access
 from appliance.api.bodies import Budget
 from appliance.loop_server.blobs import Blobs
 from appliance.loop_server.db import Database
-from appliance.loop_server.logins import Logins, secret_in
+from appliance.loop_server.logins import Logins
 from appliance.loop_server.nodes import Nodes
 from appliance.loop_server.references import sweep
 from appliance.loop_server.settings import LoopServerSettings
-from appliance.loop_server.throttle import Throttle
 from appliance.loop_server.trainings import Trainings
 from appliance.loop_server.users import FIRST, Users
+from appliance.signing import secret_in
+from appliance.throttle import Throttle
 from models.files import FILE_SYSTEM, refusal
 from models.images import ImageLimits
 

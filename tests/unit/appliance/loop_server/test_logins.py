@@ -13,8 +13,9 @@ from argon2 import PasswordHasher
 from appliance.access import Evidence, Kind, Login, Reason
 from appliance.loop_server import logins as module
 from appliance.loop_server.db import Database
-from appliance.loop_server.logins import COOKIE, SESSION_SECONDS, WRONG_PER_MINUTE, Logins, secret_in
+from appliance.loop_server.logins import COOKIE, SESSION_SECONDS, WRONG_PER_MINUTE, Logins
 from appliance.loop_server.users import Users
+from appliance.signing import secret_in
 from models.errors import LoginFailed, LoopBusy
 from models.files import FILE_SYSTEM
 from tests.support.crashing_files import disks_after_every_cut

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from appliance.loop_server.throttle import Throttle
+import pytest
+
+from appliance.throttle import Throttle
 from tests.unit.appliance.loop_server.conftest import Clock
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 def test_a_burst_passes_then_as_much_as_the_rate_allows(clock: Clock) -> None:

@@ -17,6 +17,10 @@ MAX_BYTES = 8_000_000
 """Bytes in one request, if it has several pictures. All of them are in memory while they are sent."""
 
 
+TRIES_BEFORE_MORE = 8
+"""Requests in a row that got through before larger ones are tried again."""
+
+
 class Sized(Protocol):
     """Anything with an id and a size in bytes."""
 
@@ -56,17 +60,23 @@ def halves(batch: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
 
 @dataclass
 class BatchSize:
-    """How many pictures a request may have: a line that breaks off again and again gets fewer at a time."""
+    """How many pictures a request may have: a line that breaks off again and again gets fewer at a time.
+
+    More are tried only after several that got through: on a line that carries no more, each such try costs minutes.
+    """
 
     max_items: int = MAX_ITEMS
+    in_a_row: int = 0
 
     def succeeded(self) -> None:
         """A request got through."""
-        self.max_items = min(MAX_ITEMS, 2 * self.max_items)
+        self.in_a_row += 1
+        if self.in_a_row >= TRIES_BEFORE_MORE:
+            self.max_items, self.in_a_row = min(MAX_ITEMS, 2 * self.max_items), 0
 
     def broke_off(self) -> None:
         """A request did not, though nobody said no."""
-        self.max_items = max(1, self.max_items // 2)
+        self.max_items, self.in_a_row = max(1, self.max_items // 2), 0
 
 
 def _in_turns(newest: Iterable[S], oldest: Iterable[S]) -> Iterator[S]:

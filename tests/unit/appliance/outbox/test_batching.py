@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from appliance.outbox.batching import MAX_ITEMS, BatchSize, compose, halves
+from appliance.outbox.batching import MAX_ITEMS, TRIES_BEFORE_MORE, BatchSize, compose, halves
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,9 @@ def test_a_line_that_breaks_off_gets_smaller_requests_until_one_gets_through() -
         seen.append(size.max_items)
         size.broke_off()
     assert seen == [20, 10, 5, 2, 1, 1]
-    for _ in range(5):
+    for _ in range(TRIES_BEFORE_MORE - 1):
+        size.succeeded()
+    assert size.max_items == 1, "each larger one that breaks off costs minutes"
+    for _ in range(5 * TRIES_BEFORE_MORE):
         size.succeeded()
     assert size.max_items == MAX_ITEMS

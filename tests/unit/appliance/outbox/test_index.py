@@ -126,6 +126,21 @@ def test_a_spoiled_index_is_made_anew(root: Path, spoil: Callable[[Path], None])
     index.close()
 
 
+def test_any_page_of_it_may_be_spoiled(root: Path) -> None:
+    known = filled(root)
+    sound = (root / INDEX_FILE).read_bytes()
+    for page in range(len(sound) // 4096):
+        spoiled = bytearray(sound)
+        spoiled[page * 4096 : (page + 1) * 4096] = random.Random(page).randbytes(4096)
+        (root / INDEX_FILE).write_bytes(spoiled)
+        outbox = opened(root)
+        assert everything(outbox) == known, page
+        outbox.close()
+        again = Index(root / INDEX_FILE)
+        assert again.census().total.items == len(known), f"page {page}: it is a file again"
+        again.close()
+
+
 def test_an_index_that_is_as_it_was_keeps_its_tallies_and_attempts(root: Path) -> None:
     filled(root)
     outbox = opened(root)

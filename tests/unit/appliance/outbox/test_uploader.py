@@ -201,12 +201,12 @@ async def test_a_busy_loop_gets_fewer_requests_at_once(outbox: Outbox) -> None:
 @in_virtual_time
 async def test_a_request_that_hangs_is_given_up_and_smaller_ones_are_tried(outbox: Outbox) -> None:
     saved = fill(outbox, 40)
-    hanging = asyncio.Event()
+    hanging, hung = asyncio.Event(), list[int]()
 
     class Hanging(FakeLoop):
         async def upload_images(self, batch: Sequence[ImageUpload], **options: object) -> None:
             if len(batch) > 5:
-                self.requests.append(tuple)  # type: ignore[arg-type]
+                hung.append(len(batch))
                 await hanging.wait()
             await super().upload_images(batch)
 
@@ -215,6 +215,7 @@ async def test_a_request_that_hangs_is_given_up_and_smaller_ones_are_tried(outbo
         await asyncio.sleep(200.0)
         assert "did not take 20 pictures within" in str(uploader.status().last_error)
         await until(lambda: len(loop.has) >= 5)
+        assert hung == [20, 10]
         await until(lambda: empty(outbox))
     assert sorted(loop.has) == saved
 

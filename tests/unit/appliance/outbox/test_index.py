@@ -127,7 +127,10 @@ def test_a_spoiled_index_is_made_anew(root: Path, spoil: Callable[[Path], None])
 
 
 def test_any_page_of_it_may_be_spoiled(root: Path) -> None:
-    known = filled(root)
+    outbox = opened(root)
+    fill(outbox, 250)
+    known = everything(outbox)
+    outbox.close()
     sound = (root / INDEX_FILE).read_bytes()
     for page in range(len(sound) // 4096):
         spoiled = bytearray(sound)

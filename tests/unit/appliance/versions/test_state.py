@@ -160,6 +160,33 @@ def test_a_model_that_fails_again_is_remembered_once_with_its_latest_reason() ->
     assert [(each.model_id, each.reason) for each in state.failures] == [("m2", "It returned NaN."), ("m1", "It hung.")]
 
 
+def test_a_zip_that_comes_once_more_is_known_with_the_model_that_was_in_it() -> None:
+    loaded = failure().model_copy(update={"zip_sha256": "z", "offer": "etag a"})
+    again = failure(fingerprint="").model_copy(update={"zip_sha256": "z", "offer": "etag b"})
+    [known] = VersionState().remembering(loaded).remembering(again).failures
+    assert (known.fingerprint, known.zip_sha256, known.offer) == ("a" * 64, "z", "etag b")
+
+
+def test_bytes_that_never_came_are_told_apart_by_what_the_loop_said_of_them() -> None:
+    state = VersionState()
+    for offer in ("etag a", "etag b", "etag a"):
+        state = state.remembering(failure(fingerprint="").model_copy(update={"offer": offer}))
+    assert [each.offer for each in state.failures] == ["etag b", "etag a"]
+
+
+def test_what_is_gone_back_to_has_proven_itself() -> None:
+    state = VersionState().serving(reference("1.0"))
+    assert (state.current, state.last_good, state.on_probation) == (reference("1.0"), None, False), "nothing was before"
+    state = state.serving(reference("1.1"))
+    assert (state.last_good, state.on_probation) == (reference("1.0"), True)
+    state = state.serving(reference("1.2"))
+    assert (state.last_good, state.on_probation) == (reference("1.0"), True), "1.1 had not proven itself"
+    state = state.committed().serving(reference("1.3"))
+    assert state.last_good == reference("1.2")
+    state = state.serving(reference("1.2"), proven=True)
+    assert (state.last_good, state.on_probation) == (reference("1.2"), False), "what it replaces is unfit"
+
+
 def test_a_flood_of_failures_forgets_the_oldest_and_shortens_their_words(tmp_path: Path) -> None:
     state = VersionState()
     for number in range(MAX_FAILURES * 3):

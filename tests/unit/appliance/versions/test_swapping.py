@@ -55,6 +55,22 @@ async def test_an_unfit_model_gives_way_while_the_next_is_being_downloaded(tmp_p
 
 
 @in_virtual_time
+async def test_what_is_gone_back_to_is_what_has_proven_itself_not_what_was_there_for_a_moment(
+    tmp_path: Path, loop: ScriptedLoop
+) -> None:
+    loop.publish("1.0")
+    async with LoopedBox(tmp_path, loop) as box:
+        await box.serves("1.0")
+        await box.prove()
+        for version in ("1.1", "1.2"):
+            loop.publish(version)
+            await box.serves(version)
+        assert box.supervisor.serving is not None
+        box.versions.unfit(box.supervisor.serving.bundle, "It dies.")
+        await box.serves("1.0")
+
+
+@in_virtual_time
 async def test_a_model_proves_itself_by_answers_or_by_time(tmp_path: Path, loop: ScriptedLoop) -> None:
     loop.publish("1.0")
     async with LoopedBox(tmp_path, loop) as box:

@@ -353,7 +353,8 @@ run_pytest() {
 
 other_python() ( # a failed installation ends this stage, not the others
     install ".venv-$1" dev "$2"
-    ".venv-$1/bin/python" -m pytest -m "not slow" tests/unit tests/wire
+    # Beside each other: these tests wait for nothing real. A file's tests share what they have made.
+    ".venv-$1/bin/python" -m pytest -m "not slow" --numprocesses auto --dist loadfile tests/unit tests/wire
 )
 
 debian_packages() {

@@ -239,11 +239,11 @@ class PictureFiles:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def read(self, folder: Folder, item_id: str) -> tuple[bytes, bytes] | None:
-        """Picture and metadata; None where they are not both there."""
+    def read(self, folder: Folder, item_id: str, expected: int = 1 << 20) -> tuple[bytes, bytes] | None:
+        """Picture and metadata, which should not be longer than `expected`; None where they are not both there."""
         picture, metadata = folders.paths(f"{self.root}/{folder}/{item_id}", item_id)
         try:
-            return folders.read(picture), folders.read(metadata)
+            return folders.read(picture, expected + 1), folders.read(metadata)
         except (FileNotFoundError, NotADirectoryError):
             return None
 

@@ -48,11 +48,8 @@ ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,99}$"
 
 _ID = re.compile(ID_PATTERN[1:-1])
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[_T](\d{2})[-:](\d{2})[-:](\d{2})(\.\d{1,6})?.*", re.ASCII)
-_ONE_READ = 1 << 30
-"""Bytes that Linux gives in one read, and more."""
-
-_LONGEST_METADATA = 64 << 20
-"""Bytes; what is longer is not read."""
+_USUAL_METADATA = 32_768
+"""Bytes. Longer ones take a second call of the system."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def facts(folder: Path | str, item_id: str) -> Facts | None:
     except OSError:
         return None
     try:
-        document = os.read(descriptor, min(os.fstat(descriptor).st_size, _LONGEST_METADATA))
+        document = _read_on(descriptor, _USUAL_METADATA)
     except OSError:
         return None
     finally:
@@ -121,19 +118,27 @@ def facts(folder: Path | str, item_id: str) -> Facts | None:
     return Facts(picture_bytes + len(document), reasons.tags_in(document))
 
 
-def read(path: str) -> bytes:
-    """A whole file. Raises OSError.
+def read(path: str, expected: int = _USUAL_METADATA) -> bytes:
+    """A whole file, which should be shorter than `expected`. Raises OSError.
 
     Every call of the system lets other threads run, and while pictures are sent there are some: as few as can be.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        data = os.read(descriptor, os.fstat(descriptor).st_size + 1)
-        while more := os.read(descriptor, 1 << 20) if len(data) > _ONE_READ else b"":
-            data += more
-        return data
+        return _read_on(descriptor, expected)
     finally:
         os.close(descriptor)
+
+
+def _read_on(descriptor: int, expected: int) -> bytes:
+    """To the end; one call of the system where the file is shorter than `expected`."""
+    data = os.read(descriptor, expected)
+    if len(data) < expected:
+        return data
+    pieces = [data]
+    while piece := os.read(descriptor, 1 << 20):
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def names(folder: Path) -> list[str]:

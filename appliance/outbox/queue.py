@@ -274,7 +274,7 @@ class Outbox:
             return None if entry is None else self._stored(entry)
 
     def _stored(self, entry: Entry) -> StoredPicture | None:
-        data = self._pictures.read(entry.folder, entry.id)
+        data = self._pictures.read(entry.folder, entry.id, entry.bytes)
         if data is None:
             self._ledger.leave(entry.folder, [entry.id], "vanished")
             self.release([entry.id])

@@ -119,6 +119,7 @@ def left_beside_models(disk: Path) -> list[str]:
     return [path for path in files if not path.startswith("models/zauberzeug/") and path != ".versions.json.new"]
 
 
+@pytest.mark.slow
 def test_a_power_cut_before_the_first_model_of_a_box(tmp_path: Path) -> None:
     content = zipped("1.0")
 

@@ -96,9 +96,11 @@ class Logins:
         wait = self._wrong.wait(address)
         if wait:
             raise LoopBusy("Too many wrong passwords came from your network; try again later", retry_after=wait)
+        self._wrong.take(address)  # before the outcome is known: else many at once would count for none
         user = await self._users.verify(name, password)
-        if user is None:
-            self._wrong.take(address)
+        if user is not None:
+            self._wrong.take(address, -1.0)
+        else:
             log.warning("wrong user name or password from %s", address)
             raise LoginFailed("User name or password are wrong")
         return user

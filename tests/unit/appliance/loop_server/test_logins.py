@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -81,6 +82,17 @@ def test_a_wrong_password_opens_nothing(with_database: Story[None], clock: Clock
         for name, password in [("ann", "wrong"), ("ann", ""), ("", "secret enough"), ("nobody", "secret enough")]:
             with pytest.raises(LoginFailed, match="User name or password are wrong"):
                 await logins.log_in(name, password, ELSEWHERE)
+
+    with_database(story)
+
+
+def test_guesses_that_come_all_at_once_count_one_by_one(with_database: Story[None], clock: Clock) -> None:
+    async def story(database: Database) -> None:
+        _, logins = await opened(database, clock)
+        guesses = [logins.log_in("ann", f"guess {number}", ELSEWHERE) for number in range(40)]
+        outcomes = await asyncio.gather(*guesses, return_exceptions=True)
+        assert sum(isinstance(each, LoopBusy) for each in outcomes) >= 10
+        assert sum(isinstance(each, LoginFailed) for each in outcomes) <= 30
 
     with_database(story)
 

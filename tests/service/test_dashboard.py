@@ -280,7 +280,7 @@ def visitor(server: ServerProcess) -> Iterator[httpx.Client]:
 
 def test_every_route_of_the_pages_has_its_place_in_the_table(walked: dict[str, list[list[str]]]) -> None:
     assert walked["unlisted"] == []
-    for page in ("/", "/live", "/models", "/outbox"):
+    for page in ("/", "/live", "/models", "/outbox", "/system", "/settings"):
         assert ["GET", page] in walked["routes"]
     assert any(path.startswith("/_nicegui") for _, path in walked["routes"])
 

@@ -405,7 +405,7 @@ tests() {
         stage "all tests, Python $main" run_pytest .venv/bin/python -m pytest
     else
         note "other Pythons, slow tests" "not run: --quick"
-        stage "tests, Python $main" run_pytest .venv/bin/python -m pytest -m "not slow"
+        stage "tests, Python $main" run_pytest .venv/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
     fi
 
     took=$(($(date +%s) - start))

@@ -102,7 +102,9 @@ def test_names_of_formats(name: str) -> None:
     assert checked_format(name) == name
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "Onnx", "a/b", "a b", "a\n", "ü", "a" * 65, "a%2fb", *ROUTE_WORDS])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "Onnx", "a/b", "a b", "a\n", "ü", "a" * 65, "a%2fb", *sorted(ROUTE_WORDS)]
+)
 def test_what_cannot_name_a_format(name: str) -> None:
     with pytest.raises(InvalidInput, match="like litert"):
         checked_format(name)

@@ -402,11 +402,12 @@ tests() {
                 note "tests, Python 3.$minor" "not run: it is not on this machine"
             fi
         done
-        stage "all tests, Python $main" run_pytest .venv/bin/python -m pytest
     else
         note "other Pythons, slow tests" "not run: --quick"
-        stage "tests, Python $main" run_pytest .venv/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
     fi
+    stage "tests, Python $main" run_pytest .venv/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
+    # One after the other: they start real servers and watch the clock.
+    if [ -z "$quick" ]; then stage "slow tests, Python $main" run_pytest .venv/bin/python -m pytest -m slow; fi
 
     took=$(($(date +%s) - start))
     say ""

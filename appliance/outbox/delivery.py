@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+THREADS = 4
 DELETING_AT_ONCE = 8
 """Batches that were sent and are being deleted meanwhile; a disk that is slower than the line sets the pace then."""
 
@@ -65,10 +67,12 @@ class Delivery:
         self._rate = rate
         self._complain = complain
         self._booking: set[asyncio.Task[Any]] = set()
+        # Of its own: a disk that takes long to delete what was sent must not keep uploads from being saved meanwhile.
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outbox")
 
     async def take(self, max_items: int, *, suspect: bool) -> list[StoredPicture]:
         """See `Outbox.take`."""
-        taking = self._book(asyncio.to_thread(self._outbox.take, max_items, suspect=suspect))
+        taking = self._book(self._in_thread(self._outbox.take, max_items, suspect=suspect))
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
@@ -108,9 +112,14 @@ class Delivery:
         while len(self._booking) > at_most:
             await asyncio.wait(list(self._booking), return_when=asyncio.FIRST_COMPLETED)
 
+    async def close(self) -> None:
+        """Return when everything is written down; nothing can be sent any more."""
+        await self.settle()
+        self._threads.shutdown(wait=False)
+
     def give_back(self, batch: Iterable[StoredPicture]) -> None:
         """What was taken is not sent."""
-        self._book(asyncio.to_thread(self._outbox.release, _ids(batch)))
+        self._book(self._in_thread(self._outbox.release, _ids(batch)))
 
     async def _request(self, batch: Sequence[StoredPicture]) -> LoopError | None:
         """What was wrong, if anything was."""
@@ -152,14 +161,17 @@ class Delivery:
     async def _write_down(self, work: Callable[..., None], *arguments: Any) -> None:
         """Do it, even if sending is stopped meanwhile. What the disk refuses is told; the next start tries again."""
         try:
-            await asyncio.shield(self._book(asyncio.to_thread(work, *arguments)))
+            await asyncio.shield(self._book(self._in_thread(work, *arguments)))
         except DetectorApplianceError as error:
             log.error("%s", error)
             self._complain(str(error))
 
     async def _take_back(self, taking: asyncio.Future[list[StoredPicture]]) -> None:
         taken = await taking
-        await asyncio.to_thread(self._outbox.release, _ids(taken))
+        await self._in_thread(self._outbox.release, _ids(taken))
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments, **options))
 
     def _book(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

@@ -158,8 +158,8 @@ class PictureFiles:
     def _remove_pair(self, hidden: Path) -> None:
         """Looking into the folder first, as removing a tree does, costs half as much again."""
         item_id = hidden.name.removeprefix(REMOVING).removeprefix(SAVING)
-        for path in map(Path, folders.paths(hidden, item_id)):
-            self._files.unlink(path)
+        for name in folders.paths("", item_id):
+            self._files.unlink(hidden / name[1:])
         self._files.remove_folder(hidden)
 
     def discard_all(self, hidden: Mapping[Folder, list[Path]]) -> None:

@@ -136,7 +136,7 @@ class Uploader:
         self._started = False
         self._adjust()
         await self._ended()
-        await self._delivery.settle()
+        await self._delivery.close()
 
     def status(self) -> SendingStatus:
         """How it goes, from memory."""
@@ -243,7 +243,8 @@ class Uploader:
                 if not running:
                     return tried
                 running = await _one_less(running)
-                if next_batch.done() and not next_batch.result()[0]:
+                if self._arrived.is_set() and next_batch.done() and not next_batch.result()[0]:
+                    self._arrived.clear()
                     next_batch = asyncio.create_task(self._next_batch())
             while running:
                 running = await _one_less(running)

@@ -126,3 +126,15 @@ async def test_a_download_does_not_mind_that_the_loop_was_silent_for_a_moment(
         await box.serves("1.0", seconds=120)
         assert loop.downloads("1.0") == 1
         assert box.connection.condition.state == "away"
+
+
+@in_virtual_time
+async def test_downloads_that_were_given_up_do_not_pile_up(tmp_path: Path, loop: ScriptedLoop) -> None:
+    loop.seconds_per_piece = 60
+    async with LoopedBox(tmp_path, loop) as box:
+        for version in ("1.0", "1.1", "1.2"):
+            loop.publish(version, size=MIB)
+            await box.until(lambda version=version: loop.downloads(version) == 1)  # type: ignore[misc]  # bound at once
+            await asyncio.sleep(1)
+        zips = [name for name in folder_of_files(tmp_path / "data" / "downloads") if name.endswith(".zip")]
+        assert len(zips) == 1

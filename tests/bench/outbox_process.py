@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -129,8 +130,8 @@ def drain(folder: Path, host: str) -> dict[str, Any]:
     return told
 
 
-def bare(folder: Path, host: str) -> dict[str, Any]:
-    """Send all of it in the same batches with httpx and nothing else: no index, no deleting, no politeness."""
+def bare(folder: Path, host: str, *, deleting: bool = False) -> dict[str, Any]:
+    """Send all of it in the same batches with httpx and nothing else: no index, no politeness; `deleting` what was sent."""
     pictures = sorted((folder / "normal").iterdir())
 
     def work() -> int:
@@ -141,6 +142,8 @@ def bare(folder: Path, host: str) -> dict[str, Any]:
                     for path in reversed(folders.paths(picture, picture.name)):
                         files.append(("files", (Path(path).name, Path(path).read_bytes())))
                 client.post("/api/acme/projects/kitchens/images", files=files).raise_for_status()
+                for picture in pictures[start : start + BATCH] if deleting else ():
+                    shutil.rmtree(picture)
         return len(pictures)
 
     return timed(work)
@@ -149,7 +152,7 @@ def bare(folder: Path, host: str) -> dict[str, Any]:
 def main() -> None:
     """Read the arguments and do it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("fill", "open", "save", "drain", "bare"))
+    parser.add_argument("what", choices=("fill", "open", "save", "drain", "bare", "bare-deleting"))
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--bytes", type=int, default=200_000)
@@ -163,6 +166,7 @@ def main() -> None:
         "save": lambda: save(folder, arguments.folders[1], arguments.times),
         "drain": lambda: drain(folder, arguments.loop),
         "bare": lambda: bare(folder, arguments.loop),
+        "bare-deleting": lambda: bare(folder, arguments.loop, deleting=True),
     }[arguments.what]()
     print(json.dumps(told))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from typing import Any, cast
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, seed, settings
+from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
 from tests.service.box import Box
@@ -126,7 +128,9 @@ def test_nothing_that_can_be_sent_makes_a_route_fail(described: Box, route: str,
         if response.status_code >= 500 and response.status_code not in DOCUMENTED:
             failures.append(f"{response.status_code} {response.text[:300]} to {case.as_curl_command()}")
 
-    ask()
+    # Where any text is a name, nothing wrong can be sent.
+    with suppress(Unsatisfiable) if mode is GenerationMode.NEGATIVE else nullcontext():
+        ask()
 
     assert failures == []
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,6 +68,8 @@ def sample(width: int, height: int) -> NDArray[np.uint8]:
     x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
     scene: NDArray[np.uint8] = np.ascontiguousarray(np.stack([x, y, 255 - (x + y) / 2], axis=-1).astype(np.uint8))
     unit = min(width, height)
+    import cv2  # here: who only compares measurements need not carry it
+
     cv2.circle(scene, (width // 3, height // 3), unit // 5, (240, 120, 20), -1)
     cv2.circle(scene, (width // 3, height // 3), unit // 6, (250, 240, 230), max(unit // 60, 1))
     cv2.rectangle(scene, (width // 2, height // 2), (width * 9 // 10, height * 9 // 10), (30, 30, 40), -1)

@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from appliance.inference import channel
 from models import images
 from models.bundle import open_bundle
@@ -43,6 +41,8 @@ class WorkerOrder:
 
 def main(arguments: list[str]) -> int:
     """Serve until the other end of the channel is gone."""
+    import cv2  # here: the server, which writes the orders for workers, does not decode and need not carry it
+
     cv2.setNumThreads(1)  # pictures run side by side: threads within one would only get into each other's way
     ours = channel.in_child(arguments)
     first = channel.receive_with_file(ours)

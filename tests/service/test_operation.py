@@ -210,7 +210,10 @@ def no_seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
 def test_a_box_without_a_model_is_alive_not_ready_and_says_what_to_do(no_seed: Box) -> None:
     assert no_seed.http.get("/readyz").status_code == 503
     health = no_seed.http.get("/healthz")
-    assert (health.status_code, health.json()) == (200, {"status": "degraded", "reason": "No model is loaded"})
+    assert (health.status_code, health.json()) == (
+        200,
+        {"status": "degraded", "reason": "There is no model on this box"},
+    )
     answer = no_seed.http.post("/detect", files={"file": CAT.jpeg})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
     assert "appliance models use VERSION" in answer.json()["detail"]

@@ -254,7 +254,16 @@ def test_every_stage_is_run_and_timed_though_one_fails_and_missing_pythons_are_s
     summary = done.stdout.partition("Summary")[2]
     assert done.returncode == 1
     assert "install                      passed" in summary
-    for stage in ("ruff check", "ruff format", "mypy", "lint-imports", "deptry", "tests, Python 3.12", "tests, Python 3.11", "slow tests"):
+    for stage in (
+        "ruff check",
+        "ruff format",
+        "mypy",
+        "lint-imports",
+        "deptry",
+        "tests, Python 3.12",
+        "tests, Python 3.11",
+        "slow tests",
+    ):
         assert f"\n{stage}" in summary
     assert "tests, Python 3.10           not run: it is not on this machine" in summary
     assert "tests, Python 3.13           not run: it is not on this machine" in summary

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -119,7 +118,8 @@ def without_loop_settings(environ: Mapping[str, str]) -> dict[str, str]:
 def child(name: str, arguments: list[str], environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """`appliance ARGUMENTS` as a process that ends with this block; it writes to this terminal."""
     command = [sys.executable, "-m", "appliance", *arguments]
-    process = subprocess.Popen(command, env=dict(environ), start_new_session=os.name == "posix")  # noqa: S603 - ours
+    # A session of its own: Ctrl-C is for the demo alone, which then ends its parts in order.
+    process = subprocess.Popen(command, env=dict(environ), start_new_session=True)  # noqa: S603 - our own program
     try:
         yield process
     finally:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import sys
 from ipaddress import ip_address
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 from urllib.parse import urlsplit
 
 import click
 
 from appliance import lock, logs
 from appliance.cli.place import Place, with_place
+from appliance.cli.serve import stop_on_sigterm
 from appliance.loop_server.settings import DEFAULT_PORT
 from appliance.settings import Settings
 from models.errors import SettingsInvalid
@@ -52,16 +50,11 @@ def loop(
     place = place.overriding(bind_host=host)
     settings = place.settings
     folder = settings.data_folder if place.data_dir is not None else settings.data_folder / FOLDER
-    signal.signal(signal.SIGTERM, _stop)
+    stop_on_sigterm()
     try:
         _serve(settings, folder, port, test_data=test_data, database_url=database_url, blobs_url=blobs_url)
     except KeyboardInterrupt:
         click.echo("Stopped.", err=True)
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Being told to stop is no failure."""
-    raise KeyboardInterrupt
 
 
 def _known_as(bind_host: str, port: int) -> str:

@@ -12,14 +12,11 @@ import uvicorn
 
 from appliance import lock, logs
 from appliance.events import MAX_MESSAGE
+from appliance.listening import configured
 from appliance.settings import Settings
 from appliance.system import restore
 
 log = logging.getLogger(__name__)
-
-PATIENCE = 5
-"""Seconds that requests under way have to end when the server stops."""
-
 
 TRY_AGAIN = 75
 """Exit status where no other process could take the place of this one (EX_TEMPFAIL of sysexits.h): systemd starts one."""
@@ -54,17 +51,8 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
         # Imports the dashboard's library, a second's work: not before it is known that this server may run.
         from appliance.app import create_app
 
-        config = uvicorn.Config(
-            create_app(settings, reread, restart),
-            host=settings.bind_host,
-            port=settings.port,
-            ws_max_size=MAX_MESSAGE,
-            proxy_headers=False,  # who asks is decided in one place, `access.py`
-            server_header=False,
-            access_log=False,
-            log_config=None,
-            timeout_graceful_shutdown=PATIENCE,
-        )
+        app = create_app(settings, reread, restart)
+        config = configured(app, settings.bind_host, settings.port, MAX_MESSAGE)
         restart.server = uvicorn.Server(config)
         restart.server.run()
     if restart.wanted:

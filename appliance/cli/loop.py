@@ -20,9 +20,6 @@ from models.errors import SettingsInvalid
 FOLDER = "loop"
 """Within the data folder, where --data-dir names no other."""
 
-PATIENCE = 5
-"""Seconds that requests under way have to end when the loop stops."""
-
 
 @click.command()
 @click.option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 means every network. [127.0.0.1]")
@@ -78,6 +75,7 @@ def _serve(
     """Raises `SettingsInvalid` if another server has the folder, or the loop does not start."""
     import uvicorn
 
+    from appliance.listening import configured
     from appliance.loop_server.app import LoopServerSettings, create_loop
     from appliance.loop_server.events import MAX_MESSAGE
 
@@ -100,19 +98,7 @@ def _serve(
                 max_image_megapixels=settings.max_image_megapixels,
             )
         )
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=settings.bind_host,
-                port=port,
-                ws_max_size=MAX_MESSAGE,
-                proxy_headers=False,  # who asks is decided in one place, `access.py`
-                server_header=False,
-                access_log=False,
-                log_config=None,
-                timeout_graceful_shutdown=PATIENCE,
-            )
-        )
+        server = uvicorn.Server(configured(app, settings.bind_host, port, MAX_MESSAGE))
         server.run()
     if not server.started:
         raise SettingsInvalid("The loop did not start; the lines above say why.")

@@ -20,7 +20,7 @@ from appliance.access import DEVICE_TABLE, Access, AccessMiddleware, AccessPolic
 from appliance.adopting.adoption import Adoption
 from appliance.api import detect, entrance, errors, health, node, upload
 from appliance.api.bodies import MIB, Budget, WholeBodies
-from appliance.api.v1 import box, system, updates
+from appliance.api.v1 import box, outbox_export, system, updates
 from appliance.api.v1 import logins as logins_api
 from appliance.api.v1 import models as models_api
 from appliance.api.v1 import outbox as outbox_api
@@ -258,7 +258,19 @@ def rest(services: Services) -> FastAPI:
         description="Looks at pictures and says what is in them. Speaks the API of a Learning Loop detector node.",
         lifespan=lifespan,
     )
-    for made in (detect, upload, node, health, models_api, outbox_api, updates, box, system, settings_api):
+    for made in (
+        detect,
+        upload,
+        node,
+        health,
+        models_api,
+        outbox_api,
+        outbox_export,
+        updates,
+        box,
+        system,
+        settings_api,
+    ):
         app.include_router(made.router(services))
     app.include_router(logins_api.router(services.logins))
     app.include_router(entrance.router(services.logins, services.settings.node_name))

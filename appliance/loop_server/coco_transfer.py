@@ -15,12 +15,13 @@ from sqlalchemy import Connection
 from appliance.loop_server import categories, coco, image_records
 from appliance.loop_server.blobs import Blob, Blobs, Keeper
 from appliance.loop_server.coco import CocoId, CocoImage, Kinds, NotCocoError, Reading
-from appliance.loop_server.dataset_zips import DatasetZip, ZipStream, opened
+from appliance.loop_server.dataset_zips import DatasetZip, opened
 from appliance.loop_server.image_forms import MAX_TAGS, Incoming
 from appliance.loop_server.projects import project_key
 from appliance.loop_server.references import forget
 from appliance.loop_server.services import LoopServices
 from appliance.loop_server.tables import written
+from appliance.zip_stream import ZipStream
 from models.errors import ImageUnreadable, InputTooLarge, InvalidInput, NotInLoop
 from models.images import ImageHeader, ImageLimits, check_picture
 from models.wire.image_metadata import ImageMetadata

@@ -9,7 +9,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -103,50 +103,3 @@ def _reading(what: str) -> Iterator[None]:
 
 def _normal(name: str) -> str:
     return name.replace("\\", "/").removeprefix("./").lstrip("/")
-
-
-class ZipStream:
-    """A zip that is sent while it is made: iterate over its bytes. Pictures are not packed, for they do not shrink.
-
-    `members` yields (name, bytes), one at a time; what it raises ends the stream.
-    """
-
-    def __init__(self, members: Iterable[tuple[str, bytes]]) -> None:
-        self._members = members
-
-    def __iter__(self) -> Iterator[bytes]:
-        sink = _Sink()
-        with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in self._members:
-                packed = zipfile.ZIP_DEFLATED if name.endswith(".json") else zipfile.ZIP_STORED
-                entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-                entry.external_attr = 0o644 << 16
-                archive.writestr(entry, data, packed)
-                yield from sink.taken()
-        yield from sink.taken()
-
-
-class _Sink:
-    """A file that cannot be rewound, whose bytes are taken out as they come."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._position = 0
-
-    def write(self, data: bytes) -> int:
-        self._pieces.append(bytes(data))
-        self._position += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self._position
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def taken(self) -> Iterator[bytes]:
-        pieces, self._pieces = self._pieces, []
-        yield from pieces

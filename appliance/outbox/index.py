@@ -209,6 +209,12 @@ class Index:
             {"folder": folder, "after": after, "limit": limit},
         )
 
+    def ids(self, folder: Folder) -> list[str]:
+        """All ids in a folder, sorted."""
+        with self._lock:
+            rows = self._connection.execute("SELECT id FROM pictures WHERE folder = ? ORDER BY id", (folder,))
+            return [item_id for (item_id,) in rows]
+
     def suspects(self, limit: int) -> list[Entry]:
         """Waiting pictures that may make the Loop fail, those tried least often first."""
         return self._entries(

@@ -206,6 +206,11 @@ class Ledger:
         with self.lock:
             return self._ask(lambda index: index.page(folder, limit, newest_first=newest_first, after=after))
 
+    def ids(self, folder: Folder) -> list[str]:
+        """See `Index.ids`."""
+        with self.lock:
+            return self._ask(lambda index: index.ids(folder))
+
     def these(self, item_ids: Iterable[str], among: Sequence[Folder]) -> list[Entry]:
         """See `Index.these`."""
         listed = list(item_ids)

@@ -69,6 +69,7 @@ WITH_INPUT = [
     "DELETE /api/v1/password",
     "DELETE /api/v1/sessions/{session_id}",
     "GET /api/v1/logs",
+    "GET /api/v1/outbox/export",
     "GET /api/v1/outbox/items",
     "GET /api/v1/outbox/items/{item_id}",
     "GET /api/v1/outbox/items/{item_id}/picture",

@@ -1,17 +1,15 @@
-"""Zips of data sets: found by name, bounded, and sent while they are made."""
+"""Zips of data sets: found by name, and bounded."""
 
 from __future__ import annotations
 
-import io
 import struct
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from appliance.loop_server import dataset_zips
-from appliance.loop_server.dataset_zips import ZipStream, opened
+from appliance.loop_server.dataset_zips import opened
 from models.errors import InputTooLarge, InvalidInput
 
 
@@ -97,23 +95,3 @@ def test_the_list_of_members_is_bounded(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(dataset_zips, "MAX_LIST", 70_000)
     with pytest.raises(InputTooLarge, match="list of files alone"), opened(path):
         pass
-
-
-def test_a_zip_is_sent_while_it_is_made() -> None:
-    read: list[str] = []
-
-    def members() -> Iterator[tuple[str, bytes]]:
-        for name in ("annotations.json", "images/a.jpg", "images/b.jpg"):
-            read.append(name)
-            yield name, name.encode() * 1000
-
-    stream = iter(ZipStream(members()))
-    sent = next(stream)
-    assert read == ["annotations.json"]
-    whole = sent + b"".join(stream)
-    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
-        assert archive.testzip() is None
-        assert archive.namelist() == read
-        assert archive.read("images/b.jpg") == b"images/b.jpg" * 1000
-        assert archive.getinfo("images/b.jpg").compress_type == zipfile.ZIP_STORED
-        assert archive.getinfo("annotations.json").compress_size < 1000

@@ -14,6 +14,7 @@ import click
 
 from appliance.cli.outbox_folder import OutboxFolder
 from appliance.cli.outbox_server import OutboxServer
+from appliance.cli.outbox_zip import write_zip
 from appliance.cli.place import Place, with_place
 from appliance.cli.table import table
 from models.errors import InvalidInput
@@ -35,6 +36,10 @@ class Pictures(Protocol):
 
     def clear(self, *, rejected: bool) -> Iterator[int]: ...
 
+    def size(self, *, rejected: bool) -> int: ...
+
+    def packed(self, *, rejected: bool) -> Iterator[bytes]: ...
+
 
 rejected_option = click.option("--rejected", is_flag=True, help="Those that the Learning Loop did not want.")
 
@@ -46,7 +51,7 @@ def outbox() -> None:
     \b
     appliance outbox list
     appliance outbox list --rejected
-    appliance outbox export pictures
+    appliance outbox export pictures.zip
     """
 
 
@@ -140,30 +145,41 @@ def clear(place: Place, rejected: bool, yes: bool) -> None:
 
 
 @outbox.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("target", metavar="DIR|FILE.zip", type=click.Path(path_type=Path))
 @rejected_option
 @with_place
-def export(place: Place, folder: Path, rejected: bool) -> None:
-    """Copy the pictures that wait into the folder DIR, each with what is known of it. What is there already stays.
+def export(place: Place, target: Path, rejected: bool) -> None:
+    """Copy the pictures that wait into the folder DIR or the new FILE.zip, each with what is known of it.
 
     \b
     appliance outbox export pictures
-    appliance outbox export --rejected rejected
+    appliance outbox export pictures.zip
+    appliance outbox export --rejected rejected.zip
+
+    What is in DIR already stays. Nothing is deleted from the outbox.
     """
-    target = place.surroundings.working_directory / folder
+    path = place.surroundings.working_directory / target
+    with _opened(place) as pictures:
+        if path.suffix.lower() == ".zip":
+            written = write_zip(pictures, path, rejected=rejected)
+            missing = f" Sent or deleted meanwhile: {written.left_out}." if written.left_out else ""
+            click.echo(f"{path}: {_pictures(written.pictures)}, {written.bytes / 1e6:.1f} MB.{missing}")
+        else:
+            _export_to_folder(pictures, path, rejected)
+
+
+def _export_to_folder(pictures: Pictures, target: Path, rejected: bool) -> None:
     copied = there = 0
     try:
         target.mkdir(parents=True, exist_ok=True)
-        with _opened(place) as pictures:
-            count = pictures.count(rejected=rejected)
-            with click.progressbar(length=count, label="Copying", file=sys.stderr) as bar:
-                for item in pictures.items(rejected=rejected):
-                    bar.update(1)
-                    stem = target / f"image_{item['id'].replace(':', '-')}"
-                    if stem.with_name(f"{stem.name}.jpg").exists():
-                        there += 1
-                    else:
-                        copied += _copy(pictures, item["id"], stem)
+        with click.progressbar(length=pictures.count(rejected=rejected), label="Copying", file=sys.stderr) as bar:
+            for item in pictures.items(rejected=rejected):
+                bar.update(1)
+                stem = target / f"image_{item['id'].replace(':', '-')}"
+                if stem.with_name(f"{stem.name}.jpg").exists():
+                    there += 1
+                else:
+                    copied += _copy(pictures, item["id"], stem)
     except OSError as error:
         raise refusal(error, f"copy the pictures to {target}") from error
     click.echo(f"Copied to {target}: {_pictures(copied)}." + (f" Already there: {there}." if there else ""))

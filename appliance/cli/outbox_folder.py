@@ -9,10 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from appliance.outbox import folders
+from appliance.outbox.export import packed
 from appliance.outbox.files import PictureFiles, refusing
 from appliance.outbox.folders import FOLDERS, QUEUES, REJECTED, Folder, is_id
 from appliance.outbox.index import Entry
 from appliance.outbox.ledger import entry_of
+from appliance.outbox.queue import StoredPicture
 from appliance.outbox.report import item
 from models.errors import InvalidInput
 from models.files import FILE_SYSTEM
@@ -75,6 +78,26 @@ class OutboxFolder:
                     self._pictures.discard_all({folder: [path for path in hidden if path is not None]})
                     count += sum(path is not None for path in hidden)
                     yield count
+
+    def size(self, *, rejected: bool) -> int:
+        """Bytes of pictures and metadata together."""
+        with refusing(f"list the pictures in {self._root}"):
+            return sum(
+                folders.size(self._root / folder / item_id, item_id) or 0
+                for folder in _among(rejected)
+                for item_id in self._pictures.ids(folder)
+            )
+
+    def packed(self, *, rejected: bool) -> Iterator[bytes]:
+        """The pictures as a zip, as `GET /api/v1/outbox/export` has it."""
+        with refusing(f"list the pictures in {self._root}"):
+            found = [item_id for folder in _among(rejected) for item_id in self._pictures.ids(folder)]
+        return packed(found, self._stored)
+
+    def _stored(self, item_id: str) -> StoredPicture | None:
+        entry = self._find(item_id)
+        data = None if entry is None else self._read(entry)
+        return None if entry is None or data is None else StoredPicture(entry, *data)
 
     def _find(self, item_id: str) -> Entry | None:
         _checked(item_id)

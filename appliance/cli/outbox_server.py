@@ -54,6 +54,15 @@ class OutboxServer:
         """Delete them for good; how many."""
         yield int(self._server.ask("DELETE", _list(rejected), timeout=LONGEST_PAUSE_S)["count"])
 
+    def size(self, *, rejected: bool) -> int:
+        """Bytes of pictures and metadata together."""
+        told = self._server.ask("GET", "/api/v1/outbox")
+        return int(told["rejected"]["bytes"] if rejected else told["bytes"])
+
+    def packed(self, *, rejected: bool) -> Iterator[bytes]:
+        """The pictures as a zip, as they come."""
+        return self._server.pieces("/api/v1/outbox/export", {"folder": "rejected" if rejected else "waiting"})
+
 
 def _list(rejected: bool) -> str:
     return f"/api/v1/outbox/{'rejected' if rejected else 'items'}"

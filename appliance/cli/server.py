@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -135,6 +136,13 @@ class Server:
         response = self._send(method, path, **options)
         return None if response.status_code == httpx.codes.NOT_FOUND else _checked(response)
 
+    def pieces(self, path: str, params: Mapping[str, str]) -> Iterator[bytes]:
+        """A long answer as it comes. One that is cut off raises `DetectorApplianceError`, too."""
+        with self._reaching(), self._client.stream("GET", path, params=params) as response:
+            if not response.is_success:
+                response.read()
+            yield from _checked(response).iter_raw()
+
     def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         return self._answer(method, path, dict, **options)
 
@@ -152,12 +160,19 @@ class Server:
         return _checked(self._send(method, path, **options))
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
+        with self._reaching():
             return self._client.request(method, path, **options)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
         except httpx.TimeoutException as error:
             raise DetectorApplianceError(
                 f"The server at {self.url} did not answer in time; its log may tell why."
             ) from error
+        except httpx.RemoteProtocolError as error:
+            raise DetectorApplianceError(f"The server at {self.url} broke off: {error}.") from error
         except httpx.TransportError as error:
             raise DetectorApplianceError(f"The server at {self.url} cannot be reached: {error}.") from error
 

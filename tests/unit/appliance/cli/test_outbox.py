@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,11 +14,13 @@ from click.testing import CliRunner
 
 from appliance.cli.main import cli
 from appliance.cli.place import Surroundings
-from appliance.outbox.queue import Outbox
+from appliance.outbox.export import packed
+from appliance.outbox.index import Entry
+from appliance.outbox.queue import Outbox, StoredPicture
 from appliance.outbox.room import OutboxBounds
 from models.files import FILE_SYSTEM
 from models.wire.image_metadata import ImageMetadata
-from tests.unit.appliance.cli.conftest import Shell
+from tests.unit.appliance.cli.conftest import Handler, Shell
 
 JPEG = b"\xff\xd8 a picture \xff\xd9"
 UPLOADED = ImageMetadata(tags=["picked_by_system"], source="front")
@@ -116,6 +120,31 @@ class TestWithoutServer:
         assert ": 1 picture." in shell.ok("outbox", "export", "out")
         assert "Already there: 3." in shell.ok("outbox", "export", "out")
 
+    def test_pictures_are_packed_with_what_is_known_of_each(self, shell: Shell, saved: list[str]) -> None:
+        told = shell.ok("outbox", "export", "out/pictures.zip")
+        assert "pictures.zip: 3 pictures, 0.0 MB." in told
+        with zipfile.ZipFile(shell.folder / "out" / "pictures.zip") as archive:
+            assert archive.testzip() is None
+            assert archive.read(f"priority/image_{saved[2]}.jpg") == b"first"
+            assert json.loads(archive.read(f"normal/image_{saved[0]}.json"))["source"] == "front"
+            assert len(archive.namelist()) == 2 * 3 + 1
+        assert "1 picture," in shell.ok("outbox", "export", "--rejected", "bad.zip")
+        with zipfile.ZipFile(shell.folder / "bad.zip") as archive:
+            said = json.loads(archive.read(f"rejected/image_{saved[3]}.reason.json"))
+        assert "no JPEG" in said["reason"]
+
+    def test_a_zip_that_is_there_is_not_overwritten(self, shell: Shell, saved: list[str]) -> None:
+        (shell.folder / "pictures.zip").write_text("an earlier one")
+        assert "is there already" in shell.fails("outbox", "export", "pictures.zip")
+        assert (shell.folder / "pictures.zip").read_text() == "an earlier one"
+
+    def test_an_empty_outbox_is_an_empty_zip(self, shell: Shell) -> None:
+        assert "0 pictures" in shell.ok("outbox", "export", "pictures.zip")
+
+    def test_a_zip_that_cannot_be_written_is_said(self, shell: Shell, saved: list[str]) -> None:
+        (shell.folder / "file").write_text("")
+        assert "could not write the pictures" in shell.fails("outbox", "export", "file/out.zip")
+
     def test_a_folder_that_cannot_be_written_is_said(self, shell: Shell, saved: list[str]) -> None:
         (shell.folder / "file").write_text("")
         assert "could not copy the pictures" in shell.fails("outbox", "export", "file/out")
@@ -176,3 +205,45 @@ class TestWithServer:
         shell.serve(answer)
         assert ": 1 picture." in shell.ok("outbox", "export", "out")
         assert sorted(path.name for path in (shell.folder / "out").iterdir()) == ["image_here.jpg", "image_here.json"]
+
+    def test_the_servers_zip_is_fetched(self, shell: Shell) -> None:
+        shell.serve(exporting(packed(["a", "gone"], lambda name: A if name == "a" else None)))
+        told = shell.ok("outbox", "export", "--rejected", "pictures.zip")
+        assert "1 picture," in told
+        assert "Sent or deleted meanwhile: 1." in told
+        assert shell.requests[-1].url.params["folder"] == "rejected"
+        with zipfile.ZipFile(shell.folder / "pictures.zip") as archive:
+            assert archive.read("normal/image_a.jpg") == JPEG
+
+    def test_a_zip_that_is_cut_off_leaves_nothing(self, shell: Shell) -> None:
+        def cut_off() -> Iterator[bytes]:
+            yield b"PK\x03\x04"
+            raise httpx.RemoteProtocolError("peer closed connection")
+
+        shell.serve(exporting(cut_off()))
+        assert "broke off" in shell.fails("outbox", "export", "pictures.zip")
+        assert [path.name for path in shell.folder.iterdir()] == ["data"]
+
+    def test_a_server_that_is_asked_too_much_says_so(self, shell: Shell) -> None:
+        def answer(request: httpx.Request) -> httpx.Response:
+            if request.url.path.endswith("/export"):
+                return httpx.Response(503, json={"detail": "Others are fetching pictures now"})
+            return httpx.Response(200, json={"bytes": 0, "rejected": {"bytes": 0}})
+
+        shell.serve(answer)
+        assert "Others are fetching pictures now" in shell.fails("outbox", "export", "pictures.zip")
+        assert not (shell.folder / "pictures.zip").exists()
+
+
+A = StoredPicture(Entry("normal", "a", len(JPEG), True), JPEG, b"{}")
+
+
+def exporting(pieces: Iterator[bytes]) -> Handler:
+    """A server that exports this."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/export"):
+            return httpx.Response(200, content=pieces)
+        return httpx.Response(200, json={"bytes": 1000, "rejected": {"bytes": 1000}})
+
+    return answer

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import FastAPI, Response
-from nicegui import app as pages
+from fastapi import FastAPI, Request, Response
 from nicegui import ui
 
 from ui.pages import live, models, outbox, overview, settings, system
@@ -45,13 +44,15 @@ def run_with(app: FastAPI, box: Box) -> None:
     async def settings_page() -> None:
         await settings.build(box)
 
-    @pages.get("/pictures/seen/{kind}/{key}", include_in_schema=False)
-    async def seen(kind: str, key: str) -> Response:
-        return _picture(await box.seeing.jpeg(kind, key))
+    async def seen(request: Request) -> Response:
+        return _picture(await box.seeing.jpeg(request.path_params["kind"], request.path_params["key"]))
 
-    @pages.get("/pictures/outbox/{size}/{item_id}", include_in_schema=False)
-    async def waiting(size: str, item_id: str) -> Response:
-        return _picture(await box.outbox.jpeg(item_id, size == "small"))
+    async def waiting(request: Request) -> Response:
+        return _picture(await box.outbox.jpeg(request.path_params["item_id"], request.path_params["size"] == "small"))
+
+    # Not among the pages: their middleware costs several times what the picture does, and while cameras run there are many.
+    app.add_route("/pictures/seen/{kind}/{key}", seen, include_in_schema=False)
+    app.add_route("/pictures/outbox/{size}/{item_id}", waiting, include_in_schema=False)
 
     ui.add_head_html(f"<script>{_LEAVING}</script>", shared=True)
     ui.run_with(

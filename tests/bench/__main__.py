@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench import autoupload, fleet, incidents, machine, outbox, relevance, rounds
+from tests.bench import autoupload, dashboard, fleet, incidents, machine, outbox, relevance, rounds
 from tests.bench.contestants import BareLoops, appliance, bare_loop, plain_server, upstream_node
 from tests.bench.goals import Goal, table
 from tests.bench.load import Clients
 from tests.bench.photograph import write_photograph
 from tests.bench.processes import memory
 
-PARTS = ("rounds", "swap", "kill", "memory", "start", "relevance", "autoupload", "fleet", "drain", "save")
+PARTS = ("rounds", "swap", "kill", "memory", "start", "relevance", "autoupload", "dashboard", "fleet", "drain", "save")
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,8 @@ def measure_incident(
         return relevance.measure(effort.decisions)
     if part == "autoupload":
         return autoupload.measure(clients, folder / part, effort.rounds, effort.seconds)
+    if part == "dashboard":
+        return dashboard.measure(clients, folder / part, effort.rounds, effort.seconds)
     if part == "fleet":
         return fleet.measure(folder / part, effort.outage)
     if part == "drain":

@@ -5,8 +5,8 @@ the machine with. It waits for lines on standard input,
 
     {"port": 8004, "seconds": 10}      or      {"port": 8004, "count": 625}
 
-(with `"autoupload": "all"` or another word for that header), and answers each with one JSON line when it is through, or when
-a line `stop` comes:
+(with `"autoupload": "all"` or another word for that header, and `"cameras": 4` for pictures of so many cameras in turn),
+and answers each with one JSON line when it is through, or when a line `stop` comes:
 
     {"requests": [[start, end, version], ...], "failures": [[start, end, reason], ...], "cpu_seconds": 0.03}
 
@@ -21,6 +21,7 @@ import select
 import socket
 import sys
 import time
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ TIME_OUT = 60.0
 AFTER_FAILURE = 0.05
 
 
-def build_request(picture: bytes, port: int, autoupload: str | None = None) -> bytes:
-    """The bytes of POST /detect with `picture` as multipart form, and the header `autoupload` where one is given."""
+def build_request(picture: bytes, port: int, autoupload: str | None = None, camera: str | None = None) -> bytes:
+    """The bytes of POST /detect with `picture` as multipart form, and the headers for what else is given."""
     head = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="photograph.jpg"\r\n'
         "Content-Type: image/jpeg\r\n\r\n"
@@ -42,6 +43,7 @@ def build_request(picture: bytes, port: int, autoupload: str | None = None) -> b
         f"Content-Type: multipart/form-data; boundary={BOUNDARY}",
         f"Content-Length: {len(body)}",
         *([] if autoupload is None else [f"autoupload: {autoupload}"]),
+        *([] if camera is None else [f"camera-id: {camera}"]),
         "\r\n",
     )
     return "\r\n".join(lines).encode() + body
@@ -91,7 +93,8 @@ def told_to_stop() -> bool:
 def run(picture: bytes, task: dict[str, Any]) -> dict[str, Any]:
     """Send and wait until the task is fulfilled."""
     port = task["port"]
-    request = build_request(picture, port, task.get("autoupload"))
+    cameras = [f"camera {number + 1}" for number in range(task["cameras"])] if "cameras" in task else [None]
+    sent = cycle(build_request(picture, port, task.get("autoupload"), camera) for camera in cameras)
     requests: list[tuple[float, float, str]] = []
     failures: list[tuple[float, float, str]] = []
     connection: socket.socket | None = None
@@ -103,7 +106,7 @@ def run(picture: bytes, task: dict[str, Any]) -> dict[str, Any]:
         try:
             if connection is None:
                 connection = connect(port)
-            connection.sendall(request)
+            connection.sendall(next(sent))
             status, body = read_answer(connection)
             reason = None if status == 200 else f"{status} {body[:200].decode(errors='replace')}"
         except (OSError, ValueError, StopIteration) as error:

@@ -44,12 +44,15 @@ class Clients:
         seconds: float | None = None,
         pictures: int | None = None,
         autoupload: str | None = None,
+        cameras: int | None = None,
     ) -> Sample:
         """Let `count` clients load the server `pid` on `port` for `seconds`, or for `pictures` requests in all.
 
-        `autoupload` is the header of that name, left out where it is None.
+        `autoupload` is the header of that name, left out where it is None; `cameras` are so many camera ids in turn.
         """
         task: dict[str, Any] = {"port": port}
+        if cameras is not None:
+            task["cameras"] = cameras
         if autoupload is not None:
             task["autoupload"] = autoupload
         if seconds is not None:

@@ -1,4 +1,7 @@
-"""A page that follows what is so: shown when it is built, and anew with each change while its visitor is there."""
+"""A page that follows what is so: shown when it is built, and anew with each change while its visitor is there.
+
+NiceGUI keeps a page that was left for a while, lest it was only cut off. Nobody looks at it meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ log = logging.getLogger(__name__)
 async def follow(feed: Feed[T], show: Callable[[T], Awaitable[None] | None]) -> None:
     """Show every newer value in the element that is being built.
 
-    `show` may wait until the visitor's browser has what it was given: what changes meanwhile is shown as one. Ends when
-    the visitor has gone; a visitor who is only cut off for a moment sees the newest when back.
+    `show` may wait until the visitor's browser has what it was given: what changes meanwhile is shown as one. Nothing is
+    read for a visitor who has gone, or is cut off; one who is back sees the newest.
     """
     client, container = ui.context.client, ui.context.slot.parent
     task: asyncio.Task[None] | None = None
@@ -42,11 +45,18 @@ async def follow(feed: Feed[T], show: Callable[[T], Awaitable[None] | None]) -> 
             task = asyncio.create_task(keep_showing(), name="page follows")
 
     def stop() -> None:
+        nonlocal task
         if task is not None:
             task.cancel()
+            task = None
+
+    def stop_unless_there() -> None:
+        if not client.has_socket_connection:  # a browser that is back may be so before its old connection is given up
+            stop()
 
     await _finish(show(await feed.now()))
     client.on_connect(start)
+    client.on_disconnect(stop_unless_there)
     client.on_delete(stop)
 
 

@@ -20,6 +20,7 @@ or knows a web framework; header names are lower case, as ASGI has them.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -499,7 +500,7 @@ class AccessPolicy:
         """Who makes this HTTP request or WebSocket handshake, and why it is refused, if it is."""
         evidence = Evidence.of(scope)
         caller = self.caller(evidence)
-        method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
+        method = _method(scope)
         refusal = self._refuse_page(method, evidence)
         if refusal is None and not self.permits(caller, self.table.right_to(method, scope["path"])):
             refusal = self.refusal(caller)
@@ -615,6 +616,11 @@ class AccessPolicy:
                 Reason.ORIGIN, "A page of another site may not use this box: open the box's own pages instead."
             )
         return None
+
+
+def _method(scope: Mapping[str, Any]) -> str:
+    """As the table calls it."""
+    return str(scope["method"]) if scope["type"] == "http" else "WEBSOCKET"
 
 
 def _same_origin(origins: Sequence[str], host: Endpoint) -> bool:
@@ -745,6 +751,10 @@ class SocketCallers:
         return caller
 
 
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at who is at the other end of what stays open."""
+
+
 class AccessMiddleware:
     """Lets through what the policy allows, with the caller in the scope (see `caller_in`), and answers the rest itself.
 
@@ -753,8 +763,9 @@ class AccessMiddleware:
     time to check. The policy then judges once more. `entrance` says where a page is that lets in whoever is refused, if
     this request is a browser's that would show it; None: the refusal is answered in words.
 
-    A WebSocket is looked at again with each message: once a session has ended, or a network is trusted no more, nothing
-    passes in either direction.
+    What stays open, a WebSocket or a question that waits for its answer, is looked at again with each message and every
+    `look_again` seconds: once a session has ended, or a network is trusted no more, nothing passes in either direction, and
+    it is closed.
     """
 
     def __init__(
@@ -763,11 +774,13 @@ class AccessMiddleware:
         access: Access,
         prepare: Callable[[Evidence, str], Awaitable[None]] | None = None,
         entrance: Callable[[Scope], str | None] | None = None,
+        look_again: float = LOOK_AGAIN,
     ) -> None:
         self._app = app
         self._access = access
         self._prepare = prepare
         self._entrance = entrance
+        self._look_again = look_again
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -780,13 +793,14 @@ class AccessMiddleware:
             caller, refusal = self._access.policy.judge(scope)
         if refusal is None:
             scope["caller"] = caller
-            watched = _Watched(self._access, scope, receive, send) if _may_end(caller) else None
-            if watched is not None and scope["type"] == "websocket":
-                await self._app(scope, watched.receive, watched.send)
-            elif watched is not None and scope["method"] in {"GET", "HEAD"}:
-                await self._app(scope, receive, watched.answer)
-            else:
+            if not self._may_end(caller, scope):
                 await self._app(scope, receive, send)
+                return
+            watched = _Watched(self._app, self._access, scope, self._look_again)
+            if scope["type"] == "websocket":
+                await watched.talk(receive, send)
+            else:
+                await watched.answer(receive, send)
             return
         entrance = self._entrance(scope) if refusal.status == 401 and self._entrance is not None else None
         if entrance is not None:  # who asks for a page is no robot that was turned away
@@ -795,59 +809,92 @@ class AccessMiddleware:
         self._access.refused(caller, refusal, f"{scope.get('method', 'WEBSOCKET')} {scope['path']}")
         await _answer(scope, send, refusal, self._access.policy.way_in.scheme)
 
-
-def _may_end(caller: Caller) -> bool:
-    """Whether what this caller may do can end while a connection is open."""
-    return caller.kind not in {Kind.LOOPBACK, Kind.STRANGER}
+    def _may_end(self, caller: Caller, scope: Scope) -> bool:
+        """Whether what is asked for can stay open, and whether the caller's right to it can end meanwhile."""
+        stays = scope["type"] == "websocket" or scope["method"] in {"GET", "HEAD"}
+        passing = caller.kind not in {Kind.LOOPBACK, Kind.STRANGER}
+        return stays and passing and self._access.policy.table.right_to(_method(scope), scope["path"]) is not Right.OPEN
 
 
 class _Watched:
-    """Both ends of a connection whose caller is looked at again whenever something passes."""
+    """A connection whose caller is looked at again whenever something passes, and every few seconds."""
 
-    def __init__(self, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, app: ASGIApp, access: Access, scope: Scope, look_again: float) -> None:
+        self._app = app
         self._access = access
         self._scope = scope
         self._evidence = Evidence.of(scope)
-        self._method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
-        self._path = scope["path"]
-        self._receive = receive
-        self._send = send
+        self._right = access.policy.table.right_to(_method(scope), scope["path"])
+        self._look_again = look_again
         self._over = False
 
     def _ended(self) -> bool:
         policy = self._access.policy
-        right = policy.table.right_to(self._method, self._path)
-        return right is not Right.OPEN and not policy.permits(policy.caller(self._evidence), right)
+        return not policy.permits(policy.caller(self._evidence), self._right)
 
-    async def receive(self) -> MutableMapping[str, Any]:
-        """Of a WebSocket."""
-        message = await self._receive()
-        if message["type"] == "websocket.receive" and (self._over or self._ended()):
-            await self._close()
-            return {"type": "websocket.disconnect", "code": 1008, "reason": ""}
-        return message
+    async def talk(self, receive: Receive, send: Send) -> None:
+        """Over a WebSocket."""
 
-    async def send(self, message: MutableMapping[str, Any]) -> None:
-        """Of a WebSocket."""
-        if not self._over and message["type"] == "websocket.send" and self._ended():
-            await self._close()
-        if not self._over:
-            await self._send(message)
+        async def close() -> None:
+            if not self._over:
+                self._over = True
+                await send({"type": "websocket.close", "code": 1008, "reason": ""})
 
-    async def _close(self) -> None:
-        if not self._over:
-            self._over = True
-            await self._send({"type": "websocket.close", "code": 1008, "reason": ""})
+        async def guarded_receive() -> MutableMapping[str, Any]:
+            arriving = asyncio.ensure_future(receive())
+            try:
+                while not self._over and not await self._done(arriving):
+                    if self._ended():
+                        await close()
+            finally:
+                arriving.cancel()  # which does nothing to what has arrived
+            if not self._over and arriving.result()["type"] == "websocket.receive" and self._ended():
+                await close()
+            if self._over:
+                return {"type": "websocket.disconnect", "code": 1008, "reason": ""}
+            return arriving.result()
 
-    async def answer(self, message: MutableMapping[str, Any]) -> None:
-        """Of a question that may have been open for long, as those are with which pages poll."""
-        if message["type"] == "http.response.start" and self._ended():
-            self._over = True
-            policy = self._access.policy
-            refusal = policy.refusal(policy.caller(self._evidence))
-            await _answer(self._scope, self._send, refusal, policy.way_in.scheme)
-        if not self._over:
-            await self._send(message)
+        async def guarded_send(message: MutableMapping[str, Any]) -> None:
+            if not self._over and message["type"] == "websocket.send" and self._ended():
+                await close()
+            if not self._over:
+                await send(message)
+
+        await self._app(self._scope, guarded_receive, guarded_send)
+
+    async def answer(self, receive: Receive, send: Send) -> None:
+        """A question, which may be open for long, as those are with which pages poll."""
+        begun = False
+
+        async def guarded_send(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
+            if not begun and self._ended():
+                await self._refuse(send)
+            begun = True
+            if not self._over:
+                await send(message)
+
+        answering = asyncio.ensure_future(self._app(self._scope, receive, guarded_send))
+        try:
+            while not await self._done(answering):
+                if not begun and self._ended():
+                    await self._refuse(send)
+                    return
+            answering.result()
+        finally:
+            if not answering.done():
+                answering.cancel()
+                await asyncio.wait({answering})
+
+    async def _done(self, task: asyncio.Future[Any]) -> bool:
+        """Wait for it, but not for long."""
+        await asyncio.wait({task}, timeout=self._look_again)
+        return task.done()
+
+    async def _refuse(self, send: Send) -> None:
+        self._over = True
+        policy = self._access.policy
+        await _answer(self._scope, send, policy.refusal(policy.caller(self._evidence)), policy.way_in.scheme)
 
 
 async def _redirect(send: Send, place: str) -> None:

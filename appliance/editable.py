@@ -23,7 +23,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "keep_model_versions": "Older versions that are kept",
         "max_models_mb": "Megabytes for models",
     },
-    "Access": {
+    "Networks and names": {
         "trusted_networks": "Trusted networks",
         "allowed_hosts": "Further names of this box",
         "open_detection": "Strangers may detect",
@@ -31,6 +31,12 @@ GROUPS: dict[str, dict[str, str]] = {
     "Log": {"log_level": "Least level"},
 }
 """Group for people -> field -> what a page calls it."""
+
+NOTES: dict[str, str] = {
+    "Networks and names": "This box itself and everybody in a trusted network may do everything without a password; all others "
+    "log in or send an API key, and without either they may at most detect and read the status.",
+}
+"""Group -> what one should know before changing something in it."""
 
 EDITABLE = frozenset(name for group in GROUPS.values() for name in group)
 

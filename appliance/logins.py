@@ -137,25 +137,30 @@ class Logins:
         log.info("the box was claimed from %s", caller.address or "somewhere")
         return await self.sessions.open(caller.address, agent)
 
-    async def change(self, password: str, current: str, caller: Caller) -> None:
-        """Set another password, which ends every session; the first one as `claim` does.
+    def needs_current(self, caller: Caller) -> bool:
+        """Whether this caller has to know the password to set another one."""
+        return self.claimed and caller.kind is not Kind.LOOPBACK
 
-        On this machine the current one need not be known. Raises as `claim`.
+    async def change(self, password: str, current: str, caller: Caller, session: str | None = None) -> int:
+        """Set another password, which ends every session but the one of the id `session`, that of who asks; how many.
+
+        The first one is set as `claim` does. On this machine the current one need not be known. Raises as `claim`.
         """
         check_password(password)
         if not self.claimed and self.needs_code(caller):
             raise AccessDenied("Nobody has set a password for this box yet: claim it first, with the code, at /claim.")
-        if self.claimed:
-            await self._demand_unless_here(current, caller)
+        if self.needs_current(caller):
+            await self._demand(current, caller)
         async with self._changing:
-            await self._replace(Kept(password=await self._hashing.hash(password)))
-        log.info("the password was set from %s; every session has ended", caller.address or "somewhere")
+            ended = await self._replace(Kept(password=await self._hashing.hash(password)), session)
+        log.info("the password was set from %s; %d sessions have ended", caller.address or "somewhere", ended)
+        return ended
 
     async def clear(self, current: str, caller: Caller) -> str:
         """Take the password away, which ends every session; the new one-time code. Raises as `change`."""
-        if self.claimed:
-            await self._demand_unless_here(current, caller)
-        elif self.needs_code(caller):
+        if self.needs_current(caller):
+            await self._demand(current, caller)
+        elif not self.claimed and self.needs_code(caller):
             raise InvalidInput("Nobody has set a password for this box yet, so there is none to take away.")
         code = make_code()
         async with self._changing:
@@ -169,20 +174,16 @@ class Logins:
             f"/claim); on this one `{SET_HERE}` works without. Until then other machines can change nothing."
         )
 
-    async def _replace(self, kept: Kept) -> None:
+    async def _replace(self, kept: Kept, session: str | None = None) -> int:
         await asyncio.to_thread(self._passwords.save, kept)
         self._kept, self.problem = kept, None
-        await self.sessions.end_all(kept.fingerprint)
+        return await self.sessions.end_all(kept.fingerprint, but=session)
 
     def _refuse_claimed(self) -> None:
         if self.problem is not None:
             raise AccessDenied(self.problem)
         if self.claimed:
             raise AccessDenied("This box has a password already: log in with it, then it can be changed.")
-
-    async def _demand_unless_here(self, password: str, caller: Caller) -> None:
-        if caller.kind is not Kind.LOOPBACK:
-            await self._demand(password, caller)
 
     async def _demand(self, password: str, caller: Caller) -> None:
         if self.problem is not None:

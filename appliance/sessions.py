@@ -1,7 +1,7 @@
 """Who has logged in: sessions, each a signed cookie with a random token, listed in `DATA/sessions.json`.
 
 Only hashes of the tokens are kept. A session ends when nobody uses it for a week, after a month, when somebody ends it, and
-when the password changes.
+when somebody else changes the password.
 """
 
 from __future__ import annotations
@@ -147,13 +147,15 @@ class Sessions:
             await self._save()
         return bool(ended)
 
-    async def end_all(self, fingerprint: str | None = None) -> int:
-        """End every session; how many there were. Raises as `end`.
+    async def end_all(self, fingerprint: str | None = None, *, but: str | None = None) -> int:
+        """End every session but the one of this id; how many have ended. Raises as `end`.
 
         With the `fingerprint` of another password none of them is back after a restart, stored or not.
         """
-        ended = len(self._sessions)
-        self._sessions.clear()
+        self._forget_ended()
+        kept = {key: each for key, each in self._sessions.items() if each.id == but}
+        ended = len(self._sessions) - len(kept)
+        self._sessions = kept
         if fingerprint is None:
             await self._save()
         else:
@@ -161,10 +163,14 @@ class Sessions:
             await self._save_or_log()
         return ended
 
+    def ends_at(self, session: Session) -> float:
+        """When it is over at the latest, seconds since 1970; a week without use ends it sooner."""
+        return session.opened + LONGEST_SECONDS
+
     def _holds(self, session: Session) -> bool:
         # A clock that was set back, as at the start of a box without a battery, ends nothing.
         now = self._clock()
-        return now - session.used <= IDLE_SECONDS and now - session.opened <= LONGEST_SECONDS
+        return now - session.used <= IDLE_SECONDS and now <= self.ends_at(session)
 
     def _forget_ended(self) -> None:
         self._sessions = {key: each for key, each in self._sessions.items() if self._holds(each)}

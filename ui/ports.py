@@ -5,8 +5,9 @@ What can be done raises `models.errors.DetectorApplianceError`, whose message is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from ui.kit.feed import Feed
 from ui.kit.marks import Mark
@@ -372,12 +373,15 @@ class KeyRow:
 
 @dataclass(frozen=True)
 class SettingsView:
-    """All settings, those that may be changed first; API keys, or why they cannot be read; what is probably not meant."""
+    """All settings, those that may be changed first; API keys, or why they cannot be read; what is probably not meant; a
+    sentence about some groups.
+    """
 
     rows: tuple[SettingRow, ...] = ()
     keys: tuple[KeyRow, ...] = ()
     warnings: tuple[str, ...] = ()
     keys_problem: str | None = None
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 class Settings(Protocol):
@@ -394,6 +398,71 @@ class Settings(Protocol):
 
     async def revoke_key(self, name: str) -> None:
         """Take it away."""
+
+
+# ---------------------------------------------------------------------- access
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A login that holds: from where, with which browser in words, since when, and when it was seen last."""
+
+    id: str
+    address: str
+    browser: str
+    since: str
+    seen: str
+
+
+@dataclass(frozen=True)
+class AccessView:
+    """Whether there is a password, and who has logged in; `problem`: why nobody can, as a sentence."""
+
+    claimed: bool = False
+    sessions: tuple[SessionRow, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Why a visitor may be here, as a sentence; the id of the visitor's own session, if there is one.
+
+    `needs_current`: to set another password, this visitor has to know the one that holds.
+    """
+
+    sentence: str
+    session: str | None = None
+    needs_current: bool = False
+
+
+class Visitor(Protocol):
+    """Somebody who has a page open. Asked each time: it can change while the page is open."""
+
+    def standing(self) -> Standing: ...
+
+    async def set_password(self, password: str, current: str) -> int:
+        """Set a password, which ends the sessions of all others; how many. Raises `WrongPassword`, `TooManyTries` about
+        the `current` one, `InvalidInput` about the new one.
+        """
+
+    async def end_others(self) -> int:
+        """End every session but one's own; how many."""
+
+
+class Access(Protocol):
+    """Who may come in."""
+
+    least: int
+    """Characters of a password."""
+
+    @property
+    def feed(self) -> Feed[AccessView]: ...
+
+    def visitor(self, scope: Mapping[str, Any]) -> Visitor:
+        """Who asks for a page; `scope` is that of the request (ASGI)."""
+
+    async def end(self, session: str) -> None:
+        """End a session; its open pages are told nothing more."""
 
 
 # ---------------------------------------------------------------------- all of it
@@ -419,6 +488,9 @@ class Box(Protocol):
 
     @property
     def settings(self) -> Settings: ...
+
+    @property
+    def access(self) -> Access: ...
 
     @property
     def condition(self) -> Feed[Condition]: ...

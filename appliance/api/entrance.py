@@ -14,9 +14,11 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from appliance.access import caller_in
+from appliance.access import Reason, caller_in
 from appliance.logins import Logins
 from ui.pages import login
+
+_LET_IN = "From where you are the box can be used without a password all the same."
 
 _PAGE = re.compile(r"/[a-z]*")
 """What can be a page of the dashboard, and nothing that leads elsewhere."""
@@ -37,13 +39,15 @@ def router(logins: Logins, name: str) -> APIRouter:
     @made.get("/login")
     async def login_page(request: Request) -> Response:
         """Where one logs in; who need not is sent on."""
-        wanted = _wanted(request)
+        wanted, caller, left = _wanted(request), caller_in(request.scope), request.query_params.get("left", "")
+        nonce = secrets.token_urlsafe(16)
         if not logins.claimed:
             return _go(_with_next("/claim", wanted))
-        if not caller_in(request.scope).is_stranger:
-            return _go(wanted)
-        nonce = secrets.token_urlsafe(16)
-        return _html(login.login_page(name, wanted, nonce), nonce)
+        if not caller.is_stranger:
+            return _html(login.left_page(name, nonce, _LET_IN), nonce) if left == "out" else _go(wanted)
+        if caller.reason is Reason.LOGIN:  # whose cookie came along, but opens nothing any more
+            left = left or "over"
+        return _html(login.login_page(name, wanted, nonce, left), nonce)
 
     @made.get("/claim")
     async def claim_page(request: Request) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
+from appliance.dashboard.access import AccessOfPage
 from appliance.dashboard.condition import condition
 from appliance.dashboard.models import Models
 from appliance.dashboard.outbox import Outbox
@@ -35,6 +36,7 @@ class Dashboard:
         self.outbox = Outbox(services, maker, self.seeing.colours)
         self.system = System(services)
         self.settings = SettingsOfPage(services)
+        self.access = AccessOfPage(services)
         self.condition: Feed[Condition] = Feed("condition", self._condition, EVERY)
         self.readings: Feed[Readings] = Feed("readings", self._sampler.look, 1.0)
 

@@ -53,6 +53,7 @@ class SettingsOfPage:
             tuple(KeyRow(key.name, _when(key.created)) for key in keys),
             tuple(settings.warnings),
             problem,
+            tuple(editable.NOTES.items()),
         )
 
     async def change(self, name: str, text: str) -> None:

@@ -18,3 +18,9 @@ def moment(when: datetime) -> str:
     """A time of day of this box: 22 Nov, 14:03:12."""
     local = when.astimezone()
     return f"{local.day} {local:%b, %H:%M:%S}"
+
+
+def minute(when: datetime) -> str:
+    """The same without seconds, for what is not told anew each second: 22 Nov, 14:03."""
+    local = when.astimezone()
+    return f"{local.day} {local:%b, %H:%M}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -9,6 +10,7 @@ from models.errors import DetectorApplianceError
 from ui.kit.feed import Feed
 from ui.kit.marks import Mark
 from ui.ports import (
+    AccessView,
     CameraSight,
     Condition,
     KeyRow,
@@ -25,6 +27,7 @@ from ui.ports import (
     SettingRow,
     SettingsView,
     Sight,
+    Standing,
     SystemView,
 )
 
@@ -259,6 +262,54 @@ class FakeSettings:
         self.told.value = replace(self.told.value, keys=tuple(key for key in self.told.value.keys if key.name != name))
 
 
+class FakeVisitor:
+    """See `ui.ports.Visitor`."""
+
+    def __init__(self, deeds: Deeds) -> None:
+        self._deeds = deeds
+        self.stands = Standing("You are on the box itself.")
+        self.wrong: DetectorApplianceError | None = None
+
+    def standing(self) -> Standing:
+        return self.stands
+
+    async def set_password(self, password: str, current: str) -> int:
+        self._deeds.do("set password", password, current)
+        if self.wrong is not None:
+            raise self.wrong
+        return 2
+
+    async def end_others(self) -> int:
+        self._deeds.do("end others")
+        return 1
+
+
+class FakeAccess:
+    """See `ui.ports.Access`."""
+
+    least = 8
+
+    def __init__(self, deeds: Deeds) -> None:
+        self._deeds = deeds
+        self.told = Told("access", AccessView())
+        self.who = FakeVisitor(deeds)
+
+    @property
+    def feed(self) -> Feed[AccessView]:
+        return self.told.feed
+
+    def say(self, **changes: Any) -> None:
+        self.told.value = replace(self.told.value, **changes)
+
+    def visitor(self, scope: Mapping[str, Any]) -> FakeVisitor:
+        assert scope["type"] == "http"
+        return self.who
+
+    async def end(self, session: str) -> None:
+        self._deeds.do("end", session)
+        self.say(sessions=tuple(row for row in self.told.value.sessions if row.id != session))
+
+
 class FakeBox:
     """See `ui.ports.Box`."""
 
@@ -271,6 +322,7 @@ class FakeBox:
         self.outbox = FakeOutbox(self.deeds)
         self.system = FakeSystem(self.deeds)
         self.settings = FakeSettings(self.deeds)
+        self.access = FakeAccess(self.deeds)
         self.said = Told("condition", Condition("Detecting with model 1.3 on Edge TPU · 24 pictures/s"))
         self.measured = Told("readings", Readings())
 

@@ -64,7 +64,7 @@ async def test_what_is_no_picture_is_told_in_words_and_forgotten_with_the_next(u
 async def test_the_slider_hides_what_is_less_sure(user: User, box: FakeBox) -> None:
     await choose(user)
     await user.should_see("Found 2 in 23 ms", retries=50)
-    slider = next(each for each in only(user, ConfidenceSlider).descendants() if each.tag == "input")
+    slider = next(each for each in only(user, ConfidenceSlider).descendants() if each.props.get("type") == "range")
 
     await tell(user, slider, "input", "70")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from nicegui import events, ui
 
+from ui.kit.control import Control
 from ui.kit.states import Wrong
-from ui.kit.words import Words
+from ui.kit.words import Button, Words
 
 LONGEST = 2000
 """Characters that a field takes."""
@@ -17,7 +18,8 @@ LONGEST = 2000
 class Field(ui.element):
     """A label and a control; `value` is what stands in it. `on_change` is called with that whenever the visitor changes it.
 
-    `kind`: `text`, `number`, `password`, `search`, or `select` with `options` (value, name for people).
+    `kind`: `text`, `number`, `password`, `search`, or `select` with `options` (value, name for people). `autocomplete` tells
+    password managers what it is for.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Field(ui.element):
         on_change: Callable[[str], Any] | None = None,
         locked: bool = False,
         at_once: bool = False,
+        autocomplete: str = "off",
     ) -> None:
         super().__init__("div")
         self.classes("field")
@@ -39,7 +42,7 @@ class Field(ui.element):
         with self:
             with ui.element("label") as words:
                 Words("span", label)
-            self._control = self._select(options, value) if kind == "select" else self._input(kind)
+            self._control = self._select(options, value) if kind == "select" else self._input(kind, autocomplete)
             self._control.props["id"] = f"field-{self.id}"
             words.props["for"] = f"field-{self.id}"
             if hint:
@@ -56,25 +59,21 @@ class Field(ui.element):
     def show(self, value: str) -> None:
         """Put something else into it."""
         self.value = value
-        self._control.props["value"] = value
+        self._control.put(value)
 
-    def _input(self, kind: str) -> ui.element:
-        control = ui.element("input")
+    def _input(self, kind: str, autocomplete: str) -> Control:
+        control = Control("input", self.value)
         control.props["type"] = kind
-        control.props["value"] = self.value
         control.props["maxlength"] = LONGEST
-        control.props["autocomplete"] = "off"
+        control.props["autocomplete"] = autocomplete
         if kind == "number":
             control.props["step"] = "any"
         return control
 
-    def _select(self, options: Sequence[tuple[str, str]], chosen: str) -> ui.element:
-        with ui.element("select") as control:
+    def _select(self, options: Sequence[tuple[str, str]], chosen: str) -> Control:
+        with Control("select", chosen) as control:
             for value, name in options:
-                option = Words("option", name)
-                option.props["value"] = value
-                option.props.set_bool("selected", value == chosen)
-        control.props["value"] = chosen
+                Words("option", name).props["value"] = value
         return control
 
     async def _changed(self, event: events.GenericEventArguments) -> None:
@@ -83,3 +82,32 @@ class Field(ui.element):
             outcome = self._on_change(self.value)
             if outcome is not None:
                 await outcome
+
+
+class Form(ui.element):
+    """Fields that are sent together, with its button (`deed`) or with Enter; fill it, then call `done`.
+
+    Password managers fill in what belongs together. Does nothing while `on_send` runs.
+    """
+
+    def __init__(self, on_send: Callable[[], Awaitable[None]]) -> None:
+        super().__init__("form")
+        self._on_send = on_send
+        self._busy = False
+        self.classes("stack").props("novalidate")
+        self.on("submit.prevent", self.send, args=[])
+
+    def done(self, deed: str) -> Button:
+        """The button at its end."""
+        with self, ui.element("div").classes("actions"):
+            return Button(deed, None, kind="primary")
+
+    async def send(self) -> None:
+        """What the button does."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            await self._on_send()
+        finally:
+            self._busy = False

@@ -31,7 +31,9 @@ class Frame:
     place of its own, when it becomes better or worse.
     """
 
-    def __init__(self, truth: ui.element, sentence: Words, severity: Words, heard: Words) -> None:
+    def __init__(self, truth: ui.element, sentence: Words, severity: Words, heard: Words, corner: ui.element) -> None:
+        self.corner = corner
+        """For what belongs to the visitor, not to the page."""
         self._truth = truth
         self._sentence = sentence
         self._severity = severity
@@ -64,11 +66,13 @@ def page_frame(title: str, here: str, places: Sequence[Place], *, product: str) 
                     severity = Words("span", "", "unseen")
                     sentence = Words("span")
             heard = Words("p", "", "unseen").props('role="status" aria-live="polite"')
-        with ui.element("div").classes("content").props('id="content" tabindex="-1"'):  # Quasar's page is `main`
-            Words("h1", title, "unseen" if here == "/" else "")
-            yield Frame(truth, sentence, severity, heard)
+        content = ui.element("div").classes("content").props('id="content" tabindex="-1"')  # Quasar's page is `main`
         with ui.element("footer").classes("foot"):
+            corner = ui.element("div")
             _theme_switch()
+        with content:
+            Words("h1", title, "unseen" if here == "/" else "")
+            yield Frame(truth, sentence, severity, heard, corner)
 
 
 def _navigation(here: str, places: Sequence[Place], product: str) -> None:

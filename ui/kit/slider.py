@@ -7,6 +7,7 @@ from typing import Any
 
 from nicegui import events, ui
 
+from ui.kit.control import Control
 from ui.kit.words import Words
 
 
@@ -22,8 +23,7 @@ class ConfidenceSlider(ui.element):
             with ui.element("label") as words:
                 Words("span", f"{label}: ")
                 self._shown = Words("span", f"{least:.0%}", "number")
-            self._input = ui.element("input").props('type="range" min="0" max="100" step="1"')
-            self._input.props["value"] = round(100 * least)
+            self._input = Control("input", str(round(100 * least))).props('type="range" min="0" max="100" step="1"')
             self._input.props["id"] = f"slider-{self.id}"
             words.props["for"] = f"slider-{self.id}"
             self._input.on("input", self._moved, js_handler="(e) => emit(e.target.value)", throttle=0.08)

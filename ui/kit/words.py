@@ -33,25 +33,27 @@ def paragraph(text: str = "", classes: str = "") -> Words:
 
 
 class Button(ui.element):
-    """Something to press. `kind`: any of `primary`, `danger`, `quiet`. Does nothing while its action runs.
+    """Something to press. `kind`: any of `primary`, `danger`, `quiet`. Does nothing while its action runs; without an action
+    it sends the form that it is in.
 
     `about` is what readers hear behind the text, where the text alone does not say what it is done to.
     """
 
     def __init__(
-        self, text: str, on_press: Action, *, kind: str = "", about: str = "", image: Icon | None = None
+        self, text: str, on_press: Action | None, *, kind: str = "", about: str = "", image: Icon | None = None
     ) -> None:
         super().__init__("button")
         self._on_press = on_press
         self._busy = False
-        self.classes(f"button {kind}").props('type="button"')
+        self.classes(f"button {kind}").props["type"] = "button" if on_press is not None else "submit"
         with self:
             if image is not None:
                 icon(image)
             self._words = Words("span", text)
             if about:
                 Words("span", about, "unseen")
-        self.on("click", self._press, args=[])
+        if on_press is not None:
+            self.on("click", self._press, args=[])
 
     @property
     def text(self) -> str:
@@ -67,7 +69,7 @@ class Button(ui.element):
         self.props.set_bool("disabled", not possible)
 
     async def _press(self) -> None:
-        if self._busy or self.props.get("disabled"):
+        if self._busy or self.props.get("disabled") or self._on_press is None:
             return
         self._busy = True
         try:

@@ -44,18 +44,45 @@ _NEW = _Field(
 _AGAIN = _Field("again", "The same once more", autocomplete="new-password")
 
 
-def login_page(name: str, wanted: str, nonce: str) -> str:
-    """Where one logs in to the box called `name`, to get to the page `wanted`; `nonce` lets the script run."""
+LEFT = {
+    "out": "You are logged out.",
+    "over": "You are not let in any more: your session is over, or your network is no longer trusted.",
+}
+"""Why somebody is here who was in before -> sentence."""
+
+
+def login_page(name: str, wanted: str, nonce: str, left: str = "") -> str:
+    """Where one logs in to the box called `name`, to get to the page `wanted`; `nonce` lets the script run.
+
+    `left`: one of `LEFT`, where the visitor was in before.
+    """
     return _page(
         name,
         nonce,
         title="Log in",
+        said=LEFT.get(left, ""),
         sentence="Detection goes on without; to see pictures and change things, log in.",
         fields=(_PASSWORD,),
         deed="Log in",
         to="/api/v1/login",
         wanted=wanted,
         note="Forgot it? On the box itself <code>appliance password set</code> sets another one.",
+    )
+
+
+def left_page(name: str, nonce: str, why: str) -> str:
+    """For who has logged out and is let in all the same; `why` says so as a sentence."""
+    return _html(
+        name,
+        nonce,
+        "Logged out",
+        f"""<div class="card">
+<p class="row muted">{svg("eye")}<span class="wrap">{escape(name)}</span></p>
+<h1>Logged out</h1>
+<p role="status">{escape(LEFT["out"])} {escape(why)}</p>
+<a class="button" href="/">To the overview</a>
+</div>""",
+        "",
     )
 
 
@@ -81,6 +108,7 @@ def _page(
     *,
     title: str,
     sentence: str,
+    said: str = "",
     fields: tuple[_Field, ...],
     deed: str,
     to: str,
@@ -89,6 +117,23 @@ def _page(
 ) -> str:
     told = json.dumps({"to": to, "wanted": wanted}).replace("<", "\\u003c")
     shown = "\n".join(_field(each, first=each is fields[0]) for each in fields)
+    form = f"""<form class="card" novalidate>
+<p class="row muted">{svg("eye")}<span class="wrap">{escape(name)}</span></p>
+<h1>{escape(title)}</h1>
+{f'<p class="said" role="status">{escape(said)}</p>' if said else ""}
+<p>{escape(sentence)}</p>
+<input type="text" name="username" value="{escape(name)}" autocomplete="username" readonly hidden>
+{shown}
+<label class="row"><input type="checkbox" id="show"><span>Show what is typed</span></label>
+<p class="wrong" id="wrong" role="alert"></p>
+<button class="button primary" type="submit">{escape(deed)}</button>
+{f'<p class="small muted">{note}</p>' if note else ""}
+<noscript><p class="wrong">This page needs JavaScript.</p></noscript>
+</form>"""
+    return _html(name, nonce, title, form, f"const told = {told};\n{_script()}")
+
+
+def _html(name: str, nonce: str, title: str, content: str, script: str) -> str:
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -100,21 +145,9 @@ def _page(
 </head>
 <body>
 <main class="door">
-<form class="card" novalidate>
-<p class="row muted">{svg("eye")}<span class="wrap">{escape(name)}</span></p>
-<h1>{escape(title)}</h1>
-<p>{escape(sentence)}</p>
-<input type="text" name="username" value="{escape(name)}" autocomplete="username" readonly hidden>
-{shown}
-<label class="row"><input type="checkbox" id="show"><span>Show what is typed</span></label>
-<p class="wrong" id="wrong" role="alert"></p>
-<button class="button primary" type="submit">{escape(deed)}</button>
-{f'<p class="small muted">{note}</p>' if note else ""}
-<noscript><p class="wrong">This page needs JavaScript.</p></noscript>
-</form>
+{content}
 </main>
-<script nonce="{nonce}">const told = {told};
-{_script()}</script>
+{f'<script nonce="{nonce}">{script}</script>' if script else ""}
 </body>
 </html>
 """

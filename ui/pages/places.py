@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from nicegui import ui
+
 from ui.kit.following import follow
 from ui.kit.frame import Frame, Place, page_frame
 from ui.kit.snackbar import Snackbar
-from ui.ports import Box, Condition
+from ui.pages.leaving import log_out
+from ui.ports import Box, Condition, Visitor
 
 PRODUCT = "Detector"
 
@@ -29,6 +32,7 @@ class Page:
 
     frame: Frame
     snackbar: Snackbar
+    visitor: Visitor
 
 
 @asynccontextmanager
@@ -42,5 +46,9 @@ async def page(box: Box, path: str) -> AsyncIterator[Page]:
             end = "" if not worst or condition.sentence.endswith(".") else "."
             frame.say(f"{condition.sentence}{end}{worst}", condition.severity)
 
+        visitor = box.access.visitor(ui.context.client.request.scope)
+        if visitor.standing().session is not None:
+            with frame.corner:
+                log_out("quiet")
         await follow(box.condition, say)
-        yield Page(frame, Snackbar())
+        yield Page(frame, Snackbar(), visitor)

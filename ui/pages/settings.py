@@ -13,6 +13,7 @@ from ui.kit.following import follow
 from ui.kit.states import banner
 from ui.kit.tiles import fact
 from ui.kit.words import Button, Words, chip, heading, link, paragraph
+from ui.pages.access import AccessCards
 from ui.pages.places import Page, page
 from ui.ports import Box, KeyRow, SettingRow, SettingsView
 
@@ -27,6 +28,7 @@ class _Settings:
     """The page for one visitor."""
 
     def __init__(self, box: Box, around: Page) -> None:
+        self._box = box
         self._settings = box.settings
         self._around = around
         self._rows: dict[str, _Row] = {}
@@ -40,6 +42,10 @@ class _Settings:
         self._warnings.set_visibility(False)
         self._due.set_visibility(False)
         self._due_names: tuple[str, ...] = ()
+        with ui.element("section").classes("section").props('id="access" tabindex="-1"'):
+            heading("Access")
+            with ui.element("div").classes("grid").style("--least: 420px"):
+                await AccessCards(self._box, self._around).build()
         with ui.element("section").classes("section"):
             heading("What you can change")
             paragraph("A change is kept, and holds at once unless it says otherwise.", "small muted")
@@ -76,6 +82,7 @@ class _Settings:
     # ------------------------------------------------------------------ what is shown
 
     def _show(self, view: SettingsView) -> None:
+        self._notes = dict(view.notes)
         editable = [row for row in view.rows if row.group]
         if [row.name for row in editable] != list(self._rows):
             self._build_groups(editable)
@@ -110,6 +117,8 @@ class _Settings:
             for group in dict.fromkeys(row.group for row in rows):
                 with ui.element("div").classes("card"):
                     heading(group, 3)
+                    if group in self._notes:
+                        paragraph(self._notes[group], "small")
                     for row in rows:
                         if row.group == group:
                             self._rows[row.name] = _Row(row, self._change)

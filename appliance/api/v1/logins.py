@@ -105,9 +105,9 @@ def router(logins: Logins) -> APIRouter:
 
         curl -b jar -X POST http://DEVICE:8004/api/v1/logout
         """
-        session = logins.sessions.find(Evidence.of(request.scope))
-        if session is not None:
-            await logins.sessions.end(session.id)
+        asking = asking_session(request)
+        if asking is not None:
+            await logins.sessions.end(asking)
         answer = JSONResponse({"status": "OK"})
         answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict", secure=_is_secure(request))
         return answer
@@ -128,16 +128,16 @@ def router(logins: Logins) -> APIRouter:
 
         curl http://localhost:8004/api/v1/sessions
         """
-        asking = logins.sessions.find(Evidence.of(request.scope))
+        asking = asking_session(request)
         return [_report(each, asking) for each in logins.sessions.list()]
 
     @made.delete("/sessions")
-    async def end_all() -> dict[str, int]:
-        """End every session: everybody has to log in again.
+    async def end_all(request: Request, others: bool = False) -> dict[str, int]:
+        """End every session: everybody has to log in again. With `others` the one that asks is left.
 
         curl -X DELETE http://localhost:8004/api/v1/sessions
         """
-        return {"count": await logins.sessions.end_all()}
+        return {"count": await logins.sessions.end_all(but=asking_session(request) if others else None)}
 
     @made.delete("/sessions/{session_id}", responses={404: {"description": "No such session, or no more"}})
     async def end(session_id: SessionId) -> dict[str, int]:
@@ -150,14 +150,15 @@ def router(logins: Logins) -> APIRouter:
         return {"count": 1}
 
     @made.put("/password", openapi_extra=_json(NewPassword, {"password": "…", "current": "…"}), responses=WRONG)
-    async def change(request: Request) -> dict[str, str]:
-        """Set another password. Every session ends. On the box itself the current one is not needed.
+    async def change(request: Request) -> dict[str, str | int]:
+        """Set another password. Every session ends but the one that asks; `ended` counts them. On the box itself the
+        current one is not needed.
 
         curl -X PUT -d '{"password": "…"}' http://localhost:8004/api/v1/password
         """
         body = await _body(request, NewPassword)
-        await logins.change(body.password, body.current, caller_in(request.scope))
-        return {"status": "OK"}
+        ended = await logins.change(body.password, body.current, caller_in(request.scope), asking_session(request))
+        return {"status": "OK", "ended": ended}
 
     @made.delete("/password", openapi_extra=_json(Current, {"current": "…"}), responses=WRONG)
     async def clear(request: Request) -> dict[str, str]:
@@ -167,6 +168,11 @@ def router(logins: Logins) -> APIRouter:
         """
         body = await _body(request, Current, empty="{}")
         return {"code": await logins.clear(body.current, caller_in(request.scope))}
+
+    def asking_session(request: Request) -> str | None:
+        """The id of the session whose cookie comes along."""
+        session = logins.sessions.find(Evidence.of(request.scope))
+        return session.id if session is not None else None
 
     return made
 
@@ -203,14 +209,14 @@ def _is_secure(request: Request) -> bool:
     return request.url.scheme == "https" or request.headers.get("origin", "").lower().startswith("https://")
 
 
-def _report(session: Session, asking: Session | None) -> SessionReport:
+def _report(session: Session, asking: str | None) -> SessionReport:
     return SessionReport(
         id=session.id,
         opened=_written(session.opened),
         used=_written(session.used),
         address=session.address,
         agent=session.agent,
-        current=session is asking,
+        current=session.id == asking,
     )
 
 

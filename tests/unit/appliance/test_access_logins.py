@@ -181,16 +181,18 @@ class Talk:
 
     def __init__(self, cookie: str, path: str) -> None:
         self.words = {cookie}
+        self.looked = 0
         self.arriving: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
         self.sent: list[MutableMapping[str, Any]] = []
         self.heard: list[MutableMapping[str, Any]] = []
         self.page: asyncio.Queue[str] = asyncio.Queue()
         table = AccessTable({"WEBSOCKET /open": Right.OPEN}, {})
         deciding = AccessPolicy(table, lambda _key: None, recognise=self.recognise)
-        self._middleware = AccessMiddleware(self.app, Access(deciding, Refusals(lambda: 0.0)))
+        self._middleware = AccessMiddleware(self.app, Access(deciding, Refusals(lambda: 0.0)), look_again=0.01)
         self._scope = {**scope(path, cookie), "type": "websocket"}
 
     def recognise(self, evidence: Evidence) -> Login | Reason | None:
+        self.looked += 1
         known = any(text in self.words for text in evidence.texts(b"cookie"))
         return Login(Kind.ADMINISTRATOR, "") if known else Reason.LOGIN
 
@@ -243,6 +245,66 @@ def test_when_a_session_ends_its_open_page_is_told_nothing_more_and_can_do_nothi
         assert [each["code"] for each in talk.sent if each["type"] == "websocket.close"] == [1008]
 
     asyncio.run(main())
+
+
+def test_when_a_session_ends_its_open_page_is_closed_though_nothing_passes() -> None:
+    async def main() -> None:
+        talk = Talk("mine", "/change-or-see")
+
+        async def story() -> None:
+            await talk.settle()
+            talk.words.clear()
+
+        await talk.run(story)
+        assert [each["type"] for each in talk.heard] == ["websocket.disconnect"]
+        assert [each["code"] for each in talk.sent if each["type"] == "websocket.close"] == [1008]
+
+    asyncio.run(main())
+
+
+def test_a_socket_whose_session_holds_is_left_alone_however_long_it_is_silent() -> None:
+    async def main() -> None:
+        talk = Talk("mine", "/change-or-see")
+
+        async def story() -> None:
+            before = talk.looked
+            while talk.looked < before + 5:
+                await asyncio.sleep(0.001)
+            await talk.arriving.put({"type": "websocket.receive", "text": "a tap"})
+            await talk.settle()
+            await talk.arriving.put({"type": "websocket.disconnect", "code": 1000})
+
+        await talk.run(story)
+        assert [each["type"] for each in talk.heard] == ["websocket.receive", "websocket.disconnect"]
+        assert talk.sent == [{"type": "websocket.accept"}]
+
+    asyncio.run(main())
+
+
+def test_a_question_that_waits_for_its_answer_is_refused_as_soon_as_the_session_ends() -> None:
+    words, sent, left = {"mine"}, [], []
+
+    def who(evidence: Evidence) -> Login | Reason | None:
+        return Login(Kind.ADMINISTRATOR, "") if evidence.texts(b"cookie")[0] in words else Reason.LOGIN
+
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        words.clear()
+        try:
+            await asyncio.Event().wait()  # a poll on which nothing is told
+        finally:
+            left.append(True)
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request"}
+
+    access = Access(AccessPolicy(TABLE, lambda _key: None, recognise=who), Refusals(lambda: 0.0))
+    middleware = AccessMiddleware(app, access, look_again=0.01)
+    asyncio.run(asyncio.wait_for(middleware({**scope("/change-or-see", "mine"), "method": "GET"}, receive, send), 10))
+    assert [each.get("status") for each in sent] == [401, None]
+    assert left, "nothing is left behind"
 
 
 def test_a_socket_that_is_open_to_everybody_stays_open() -> None:

@@ -6,7 +6,7 @@ What can be done raises `models.errors.DetectorApplianceError`, whose message is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from ui.kit.feed import Feed
@@ -203,11 +203,38 @@ OutboxMode = Literal["continuous_upload", "stopped"]
 OutboxFolder = Literal["priority", "normal", "rejected"]
 
 
+LongWorkKind = Literal["delete", "retry"]
+
+
+@dataclass(frozen=True)
+class LongWork:
+    """Something that takes a while with many pictures: how many of `total` are done, or were when it ended.
+
+    `number` tells it from those before; `error` says why it ended early.
+    """
+
+    number: int
+    kind: LongWorkKind
+    done: int
+    total: int
+    running: bool = True
+    error: str | None = None
+
+    def at(self, done: int) -> LongWork:
+        """The same, further on; of more than were counted in the beginning, too."""
+        return replace(self, done=done, total=max(self.total, done))
+
+    def ended(self, done: int, error: str | None) -> LongWork:
+        """The same, over."""
+        return replace(self, done=done, running=False, error=error)
+
+
 @dataclass(frozen=True)
 class OutboxView:
     """What waits for the Loop, and what became of the rest. `tallies`: name for people, number; since `since`.
 
-    `rate`: pictures sent a minute, None where that is not known. `sending` says in words what goes on.
+    `rate`: pictures sent a minute, None where that is not known. `sending` says in words what goes on. `sizes`: bytes of
+    the pictures in each folder. `work`: what is being done to many of them, or was done last.
     """
 
     mode: OutboxMode
@@ -221,11 +248,21 @@ class OutboxView:
     rate: float | None = None
     tallies: tuple[tuple[str, int], ...] = ()
     since: str | None = None
+    sizes: tuple[tuple[OutboxFolder, int], ...] = ()
+    work: LongWork | None = None
 
     @property
     def waiting(self) -> int:
         """Pictures to be sent."""
         return self.priority + self.normal
+
+    def count(self, folder: OutboxFolder) -> int:
+        """Pictures in a folder."""
+        return {"priority": self.priority, "normal": self.normal, "rejected": self.rejected}[folder]
+
+    def size(self, folder: OutboxFolder) -> int:
+        """Bytes of the pictures in a folder."""
+        return dict(self.sizes).get(folder, 0)
 
 
 @dataclass(frozen=True)
@@ -257,7 +294,10 @@ class OutboxPage:
 
 @dataclass(frozen=True)
 class OutboxCan:
-    """What this box can do with pictures in the outbox; pages offer nothing else."""
+    """What this box can do with pictures in the outbox; pages offer nothing else.
+
+    `export`: address of a zip, to which `?folder=` or `?id=` (repeated) is added.
+    """
 
     retry: bool = True
     prioritise: bool = True
@@ -283,8 +323,14 @@ class Outbox(Protocol):
     async def delete(self, ids: tuple[str, ...]) -> int:
         """Delete pictures; how many were there."""
 
+    async def delete_all(self, folder: OutboxFolder) -> None:
+        """Begin to delete all pictures of a folder; `OutboxView.work` tells how that goes."""
+
     async def retry(self, ids: tuple[str, ...]) -> int:
         """Send rejected pictures again."""
+
+    async def retry_all(self) -> None:
+        """Begin to send all rejected pictures again; `OutboxView.work` tells how that goes."""
 
     async def prioritise(self, ids: tuple[str, ...]) -> int:
         """Send them before all others."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timezone
 
+from appliance.dashboard.long_work import Worker
 from appliance.dashboard.pictures import LONGEST_SIDE, MIB, THUMB_QUALITY, Maker, Shelf, marks
 from appliance.dashboard.words import moment
 from appliance.inference.waiting import Picture
@@ -29,13 +30,14 @@ class Outbox:
     """See `ui.ports.Outbox`."""
 
     def __init__(self, services: Services, maker: Maker, colours: Callable[[], dict[str, str | None]]) -> None:
-        self.can = OutboxCan()
+        self.can = OutboxCan(export="/api/v1/outbox/export")
         self._services = services
         self._outbox = services.outbox
         self._maker = maker
         self._colours = colours
         self._shelf = Shelf(BYTES_SHOWN)
         self._feed: Feed[OutboxView] = Feed("outbox", self._look, EVERY)
+        self._worker = Worker(self._feed.poke)
 
     @property
     def feed(self) -> Feed[OutboxView]:
@@ -69,6 +71,12 @@ class Outbox:
             last_error=sending.last_error if sending.state in ("waiting", "sending") else None,
             tallies=tuple(tallies),
             since=moment(datetime.fromisoformat(report.since)),
+            sizes=(
+                ("normal", report.normal.bytes),
+                ("priority", report.priority.bytes),
+                ("rejected", report.rejected.bytes),
+            ),
+            work=self._worker.state,
         )
 
     async def page(self, folder: OutboxFolder, start: str | None, limit: int) -> OutboxPage:
@@ -112,7 +120,10 @@ class Outbox:
         await self._services.set_outbox_mode(mode)
 
     async def delete(self, ids: tuple[str, ...]) -> int:
-        return await asyncio.to_thread(lambda: sum(self._outbox.remove(item_id) for item_id in ids))
+        return await asyncio.to_thread(self._outbox.remove_all, ids)
+
+    async def delete_all(self, folder: OutboxFolder) -> None:
+        self._worker.begin("delete", self._outbox.clearing((folder,)), self._count(folder))
 
     async def retry(self, ids: tuple[str, ...]) -> int:
         count = await asyncio.to_thread(self._outbox.retry, ids)
@@ -120,8 +131,17 @@ class Outbox:
             self._services.uploader.retry_now()
         return count
 
+    async def retry_all(self) -> None:
+        self._worker.begin("retry", self._outbox.retrying(), self._count("rejected"))
+        if self._services.uploader is not None:
+            self._services.uploader.retry_now()
+
     async def prioritise(self, ids: tuple[str, ...]) -> int:
         return await asyncio.to_thread(lambda: sum(self._outbox.prioritise(item_id) for item_id in ids))
+
+    def _count(self, folder: OutboxFolder) -> int:
+        here = self._outbox.stats()
+        return {"priority": here.priority, "normal": here.normal, "rejected": here.rejected}[folder].items
 
 
 def _item(entry: Entry) -> OutboxItem:

@@ -33,21 +33,20 @@ class Departures:
                 hidden = self.hide(self._where(item_ids), "sent", missing="sent")
             self._pictures.discard_all(hidden)
 
-    def remove(self, item_id: str) -> bool:
-        """See `Outbox.remove`."""
-        if not folders.is_id(item_id):
-            return False
-        with refusing(f"delete the picture {item_id} of the outbox"):
-            return self._withdraw({folder: [item_id] for folder in FOLDERS}) > 0
+    def remove_all(self, item_ids: Iterable[str]) -> int:
+        """See `Outbox.remove_all`."""
+        known = list(dict.fromkeys(filter(folders.is_id, item_ids)))
+        with refusing("delete pictures of the outbox"):
+            return sum(self._withdraw(dict.fromkeys(FOLDERS, some)) for some in _in_chunks(known, CLEARED_AT_ONCE))
 
-    def clear(self, among: Sequence[Folder] = FOLDERS) -> int:
-        """See `Outbox.clear`."""
+    def clearing(self, among: Sequence[Folder]) -> Iterator[int]:
+        """See `Outbox.clearing`."""
+        count = 0
         with refusing("clear the outbox"):
-            return sum(
-                self._withdraw({folder: some})
-                for folder in among
-                for some in _in_chunks(self._pictures.ids(folder), CLEARED_AT_ONCE)
-            )
+            for folder in among:
+                for some in _in_chunks(self._pictures.ids(folder), CLEARED_AT_ONCE):
+                    count += self._withdraw({folder: some})
+                    yield count
 
     def hide(
         self, chosen: Mapping[Folder, Sequence[str]], tally: Tally, missing: Tally = "vanished"

@@ -7,7 +7,7 @@ What is acknowledged here survives `kill -9` and power loss. See `folders` for t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -188,14 +188,19 @@ class Outbox:
 
     def retry(self, item_ids: Sequence[str] | None = None) -> int:
         """Have rejected pictures sent once more, all where none are named; how many."""
+        return max(self.retrying(item_ids), default=0)
+
+    def retrying(self, item_ids: Sequence[str] | None = None) -> Iterator[int]:
+        """The same step by step, each of which blocks for a moment: how many so far."""
         count = 0
         with refusing("put rejected pictures back"):
             for item_id in self._pictures.ids("rejected") if item_ids is None else filter(folders.is_id, item_ids):
                 with self._ledger.lock:
-                    count += self._move(item_id, ("rejected",), self._pictures.queue_before(item_id))
-        if count:
-            self._tell_listener()
-        return count
+                    moved = self._move(item_id, ("rejected",), self._pictures.queue_before(item_id))
+                count += moved
+                if moved:
+                    self._tell_listener()
+                yield count
 
     def prioritise(self, item_id: str) -> bool:
         """Have a waiting picture sent before the others; False if none of this name waits."""
@@ -299,11 +304,19 @@ class Outbox:
 
     def remove(self, item_id: str) -> bool:
         """Delete a picture for good; False if it is not there, or no more."""
-        return self._departures.remove(item_id)
+        return self.remove_all([item_id]) > 0
+
+    def remove_all(self, item_ids: Iterable[str]) -> int:
+        """Delete pictures for good, waiting or rejected; how many were there."""
+        return self._departures.remove_all(item_ids)
 
     def clear(self, among: Sequence[Folder] = FOLDERS) -> int:
         """Delete all that lies here for good, incomplete folders too; how many."""
-        return self._departures.clear(among)
+        return max(self.clearing(among), default=0)
+
+    def clearing(self, among: Sequence[Folder] = FOLDERS) -> Iterator[int]:
+        """The same step by step, each of which blocks for a moment: how many so far. What comes meanwhile may stay."""
+        return self._departures.clearing(among)
 
     # -- the mode --------------------------------------------------------------------------------------------------
 

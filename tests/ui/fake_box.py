@@ -156,7 +156,8 @@ class FakeOutbox:
         of = {
             folder: sum(item.folder == folder for item in self.items) for folder in ("priority", "normal", "rejected")
         }
-        self.say(**of, bytes=sum(item.bytes for item in self.items))
+        sizes = tuple((folder, sum(item.bytes for item in self.items if item.folder == folder)) for folder in of)
+        self.say(**of, bytes=sum(item.bytes for item in self.items), sizes=sizes)
 
     async def page(self, folder: OutboxFolder, start: str | None, limit: int) -> OutboxPage:
         there = [item for item in self.items if item.folder == folder]
@@ -180,8 +181,14 @@ class FakeOutbox:
         self._count()
         return len(ids)
 
+    async def delete_all(self, folder: OutboxFolder) -> None:
+        self._deeds.do("delete all", folder)
+
     async def retry(self, ids: tuple[str, ...]) -> int:
         return self._move("retry", ids, "normal")
+
+    async def retry_all(self) -> None:
+        self._deeds.do("retry all")
 
     async def prioritise(self, ids: tuple[str, ...]) -> int:
         return self._move("prioritise", ids, "priority")

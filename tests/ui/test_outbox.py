@@ -10,7 +10,9 @@ from tests.ui.stories import all_of, button, only, press, press_later, tell, unt
 from ui.kit.gallery import Gallery
 from ui.kit.mode_switch import ModeSwitch
 from ui.kit.picture import Picture
+from ui.kit.words import Words
 from ui.pages import outbox
+from ui.ports import LongWork
 
 
 def sending(user: User) -> ModeSwitch:
@@ -141,6 +143,80 @@ async def test_deleting_asks_first_for_it_cannot_be_undone(user: User, box: Fake
     [(deed, ids)] = box.done
     assert (deed, len(ids)) == ("delete", 24)
     await user.should_see("1 to 24 of 36, newest first", retries=50)
+
+
+def save(user: User) -> tuple[str, str]:
+    """What the link says that saves a zip, and where it leads."""
+    [found] = [each for each in all_of(user, Words) if "as a zip" in each.text]
+    return str(found.text), str(found.props["href"])
+
+
+@visit(outbox.build, sixty_wait)
+async def test_all_or_what_is_picked_is_saved_as_a_zip(user: User, box: FakeBox) -> None:
+    assert save(user) == ("Save all 60 as a zip (10.8 MB)", "/api/v1/outbox/export?folder=normal")
+
+    await pick(user, 0, 1)
+    assert save(user) == (
+        "Save 2 picked as a zip (360 kB)",
+        f"/api/v1/outbox/export?id={item(0).id}&id={item(1).id}",
+    )
+
+    await tell(user, folder(user), "choose", "rejected")
+    assert save(user) == ("Save all 1 as a zip (180 kB)", "/api/v1/outbox/export?folder=rejected")
+
+    await tell(user, folder(user), "choose", "priority")
+    await user.should_not_see("as a zip")
+
+
+@visit(outbox.build, sixty_wait)
+async def test_a_whole_folder_is_deleted_after_one_question_and_shows_how_far_it_is(user: User, box: FakeBox) -> None:
+    pressed = press_later(user, "Delete all 60")
+    await user.should_see("Delete all 60 pictures under “waiting”?", retries=50)
+    await user.should_see("10.8 MB are deleted.")
+    await press(user, "Delete all")
+    await pressed
+    assert box.done == [("delete all", "normal")]
+
+    work = LongWork(1, "delete", 25, 60)
+    box.outbox.say(work=work)
+    await user.should_see("Deleting: 25 of 60", retries=50)
+
+    box.outbox.items = [each for each in box.outbox.items if each.folder == "rejected"]
+    box.outbox.say(work=work.ended(60, None))
+    box.outbox._count()
+    await user.should_see("60 pictures deleted.", retries=50)
+    await user.should_not_see("Deleting:")
+    await user.should_see("Nothing waits.")
+
+
+@visit(outbox.build, sixty_wait)
+async def test_what_ends_early_says_why(user: User, box: FakeBox) -> None:
+    work = LongWork(1, "retry", 0, 100)
+    box.outbox.say(work=work)
+    await user.should_see("Putting back what was rejected: 0 of 100", retries=50)
+
+    box.outbox.say(work=work.ended(7, "The disk is full."))
+
+    await user.should_see("The disk is full.", retries=50)
+    await user.should_see("7 pictures will be sent again.")
+
+
+@visit(outbox.build, sixty_wait)
+async def test_all_rejected_are_sent_again(user: User, box: FakeBox) -> None:
+    box.outbox.put(item(101, "rejected"))
+    await tell(user, folder(user), "choose", "rejected")
+    await press(user, "Send all 2 again")
+    assert box.done == [("retry all",)]
+
+    box.deeds.refusal = "The work before is not done yet."
+    await press(user, "Send all 2 again")
+    await user.should_see("The work before is not done yet.")
+
+
+@visit(outbox.build, lambda box: box.outbox.say(work=LongWork(3, "delete", 9, 9, running=False)))
+async def test_what_was_done_before_one_came_is_not_told_anew(user: User, box: FakeBox) -> None:
+    box.outbox.say(normal=1)
+    await user.should_not_see("9 pictures deleted")
 
 
 @visit(outbox.build, sixty_wait)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import urlencode
 
 from nicegui import ui
 
@@ -15,6 +16,7 @@ from ui.kit.picture import FoundList, Picture, described
 from ui.kit.states import Wrong, banner, empty
 from ui.kit.tiles import Tile, fact, facts, tiles
 from ui.kit.words import Button, Words, heading, link, paragraph
+from ui.pages.long_work import Progress, outcome
 from ui.pages.numbers import count, size
 from ui.pages.places import Page, page
 from ui.ports import Box, OutboxFolder, OutboxItem, OutboxPage, OutboxView
@@ -73,10 +75,10 @@ class _Outbox:
         with ui.element("section").classes("section"):
             with ui.element("div").classes("head"):
                 heading("Pictures")
-                if self._outbox.can.export is not None:
-                    link("Save all as a zip", self._outbox.can.export, "button").props("download")
+                self._save = link("", "", "button").props("download")
             self._shown = ModeSwitch("Show", [Option(folder, name) for folder, name, _ in FOLDERS], self._choose_folder)
             self._toolbar()
+            self._work = Progress()
             self._wrong = Wrong()
             self._gallery = Gallery(self._open, self._picked)
             self._empty = ui.element("div")
@@ -91,6 +93,8 @@ class _Outbox:
             self._delete = Button("Delete", self._delete_picked, kind="danger")
             self._first_button = Button("Send first", lambda: self._do(self._outbox.prioritise, "will be sent first"))
             self._retry = Button("Send again", lambda: self._do(self._outbox.retry, "will be sent again"))
+            self._retry_all = Button("", self._begin_retry_all, kind="quiet")
+            self._delete_all = Button("", self._ask_delete_all, kind="quiet danger")
 
     # ------------------------------------------------------------------ what is shown
 
@@ -118,7 +122,11 @@ class _Outbox:
                     fact(name, count(number))
                 if view.since is not None:
                     fact("Counted since", view.since)
-        if before is None or _numbers(before) != _numbers(view):
+        ended = self._work.show(view.work)
+        if ended is not None:
+            self._wrong.say(ended.error or "")
+            self._around.snackbar.say(outcome(ended))
+        if before is None or _numbers(before) != _numbers(view) or ended is not None:
             await self._load()
 
     async def _load(self) -> None:
@@ -148,9 +156,10 @@ class _Outbox:
 
     def _place_in_words(self, found: OutboxPage) -> str:
         assert self._view is not None
-        total = {"normal": self._view.normal, "priority": self._view.priority, "rejected": self._view.rejected}
         first = PER_PAGE * (len(self._pages.starts) - 1) + 1
-        return f"{count(first)} to {count(first + len(found.items) - 1)} of {count(total[self._folder])}, newest first"
+        last, total = first + len(found.items) - 1, self._view.count(self._folder)
+        order = "first to go first" if self._folder == "priority" else "newest first"
+        return f"{count(first)} to {count(last)} of {count(max(last, total))}, {order}"
 
     def _picked(self, ids: Sequence[str]) -> None:
         some = bool(ids)
@@ -158,7 +167,32 @@ class _Outbox:
         self._all.set_visibility(bool(self._items) and not some)
         self._delete.set_visibility(some)
         self._first_button.set_visibility(some and self._folder == "normal" and self._outbox.can.prioritise)
-        self._retry.set_visibility(some and self._folder == "rejected" and self._outbox.can.retry)
+        rejected = self._folder == "rejected" and self._outbox.can.retry
+        self._retry.set_visibility(some and rejected)
+        assert self._view is not None
+        total = self._view.count(self._folder)
+        all_of_it = f"all {count(total)}" if total > 1 else "it"
+        busy = self._view.work is not None and self._view.work.running
+        self._delete_all.text, self._retry_all.text = f"Delete {all_of_it}", f"Send {all_of_it} again"
+        for button, possible in ((self._delete_all, True), (self._retry_all, rejected)):
+            button.set_visibility(possible and bool(self._items) and not some)
+            button.enable(not busy)
+        self._offer_zip(ids, total)
+
+    def _offer_zip(self, ids: Sequence[str], total: int) -> None:
+        export = self._outbox.can.export
+        self._save.set_visibility(export is not None and bool(self._items))
+        if export is None or self._view is None:
+            return
+        picked = [self._items[item_id] for item_id in ids if item_id in self._items]
+        if picked:
+            query = urlencode([("id", item.id) for item in picked])
+            what, much = f"{count(len(picked))} picked", sum(item.bytes for item in picked)
+        else:
+            query = urlencode({"folder": self._folder})
+            what, much = f"all {count(total)}", self._view.size(self._folder)
+        self._save.text = f"Save {what} as a zip ({size(much)})"
+        self._save.props["href"] = f"{export}?{query}"
 
     # ------------------------------------------------------------------ what can be done
 
@@ -194,6 +228,31 @@ class _Outbox:
         self._gallery.pick([])
         await self._do_with(ids, self._outbox.delete, "deleted")
         return True
+
+    async def _ask_delete_all(self) -> None:
+        assert self._view is not None
+        total = self._view.count(self._folder)
+        name = next(name for folder, name, _ in FOLDERS if folder == self._folder).lower()
+        question = f"Delete all {count(total)} pictures under “{name}”?" if total != 1 else "Delete this picture?"
+        if await confirmed(
+            question,
+            f"{size(self._view.size(self._folder))} are deleted. The Learning Loop will not get them, and nobody can bring "
+            "them back.",
+            yes="Delete all",
+        ):
+            await self._begin(self._outbox.delete_all(self._folder))
+
+    async def _begin_retry_all(self) -> None:
+        await self._begin(self._outbox.retry_all())
+
+    async def _begin(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except DetectorApplianceError as error:
+            self._wrong.say(str(error))
+            return
+        self._wrong.say("")
+        self._outbox.feed.poke()
 
     async def _do(self, deed: Callable[[tuple[str, ...]], Awaitable[int]], done: str) -> None:
         ids = tuple(self._gallery.picked)

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.e2e.circle import wait_for
 from tests.e2e.server_process import ServerProcess, free_port
-from tests.e2e.test_circle import wait_for
 from tests.service.photographs import CUP, assert_sees
 
 pytestmark = pytest.mark.slow

@@ -12,6 +12,7 @@ GROUP = "detector_appliance.heads"
 """Entry-point group in which other packages offer heads."""
 
 BUILT_IN = {
+    "anchor_free": "models.heads.anchor_free:AnchorFree",
     "classification": "models.heads.classification:Classification",
     "detr": "models.heads.detr:Detr",
     "ssd_postprocessed": "models.heads.ssd_postprocessed:SsdPostprocessed",

@@ -43,6 +43,10 @@ def read_options(kind: type[OptionsType], context: HeadContext) -> OptionsType:
 
 def pick(outputs: Sequence[NDArray[np.float32]], context: HeadContext, name: str) -> NDArray[np.float32]:
     """The output that the bundle calls `name`. Raises `OutputsImplausible` where the model has no such output."""
+    if name not in context.outputs:
+        raise OutputsImplausible(
+            f"The bundle does not say which output is '{name}'; the model has {len(outputs)} with shapes {shapes(outputs)}."
+        )
     index = context.outputs[name]
     if not 0 <= index < len(outputs):
         raise OutputsImplausible(

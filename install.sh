@@ -6,7 +6,8 @@ unset PYTHONPATH PYTHONHOME CDPATH
 
 OLDEST=10
 NEWEST=13
-DEBIAN_PACKAGES="curl opencv-doc postgresql" # all that `test --system` installs: a client, photographs, a database for fleets
+# All that `test --system` installs: a client, photographs, a database for fleets, a browser that tests can steer.
+DEBIAN_PACKAGES="curl opencv-doc postgresql chromium chromium-driver"
 READY_WITHIN_S=120
 
 usage() {
@@ -19,7 +20,8 @@ Commands
     --check         start both, look at one picture, find it in the Loop, stop; exit status 0 if that worked
   test              install into .venv with everything that the tests need, and run all checks and tests
     --quick         without the slow tests and the other Pythons of this machine (at most 10 minutes)
-    --system        allow apt-get to install Debian packages; without it nothing outside this folder is changed
+    --system        allow apt-get to install Debian packages (Chromium for the tests of the pages, and more);
+                    without it nothing outside this folder is changed
 
 Environment
   NODE_PORT, PORT   port of the demo (8004); its Loop has the one that is ten higher
@@ -135,7 +137,8 @@ made_elsewhere() {
     esac
 }
 
-# install FOLDER base|dev [PYTHON]: makes FOLDER a virtual environment with this project in it, if it is not one already.
+# install FOLDER base|dev|dev-companions [PYTHON]: makes FOLDER a virtual environment with this project in it, if it is not
+# one already; each of the three has all that the one before has.
 install() {
     folder=$1 wanted=$2 python=${3:-}
     if [ -d "$folder" ]; then
@@ -161,10 +164,13 @@ install() {
         "$python" -m venv "$folder" || fail "$python could not make the virtual environment $folder; see above."
     fi
     now=$(fingerprint "$folder")
-    # whoever has the tests' packages has those of the appliance
-    if grep -qxF -e "dev $now" -e "$wanted $now" "$folder/.installed" 2>/dev/null; then return; fi
-
-    if [ "$wanted" = dev ]; then what=".[dev]"; else what="."; fi
+    case "$wanted" in
+    base) what="." enough="base dev dev-companions" ;;
+    *) what=".[$wanted]" enough="$wanted dev-companions" ;;
+    esac
+    for kind in $enough; do
+        if grep -qxF "$kind $now" "$folder/.installed" 2>/dev/null; then return; fi
+    done
     if [ -t 1 ]; then quiet=""; else quiet="--quiet"; fi
     say "Installing into $folder (the first time this takes some minutes and a network)."
     : >"$folder/.installing"
@@ -357,13 +363,37 @@ other_python() ( # a failed installation ends this stage, not the others
     ".venv-$1/bin/python" -m pytest -m "not slow" --numprocesses auto --dist loadfile tests/unit tests/wire
 )
 
+has_browser() { command -v chromium >/dev/null && command -v chromedriver >/dev/null; }
+
+# Installs what is missing of DEBIAN_PACKAGES. Where that fails, what is here has to do, but no browser is too little.
 debian_packages() {
     command -v apt-get >/dev/null || fail "--system needs apt-get, which this machine has not; leave the option out."
     as_root=""
     if [ "$(id -u)" != 0 ]; then as_root=sudo; fi
     if [ -z "$(pythons | head -n 1)" ]; then DEBIAN_PACKAGES="$DEBIAN_PACKAGES python3-venv"; fi
+    missing=""
+    for package in $DEBIAN_PACKAGES; do
+        # shellcheck disable=SC2016 # the format is dpkg's
+        case "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)" in
+        *" installed") ;;
+        *) missing="$missing $package" ;;
+        esac
+    done
+    if [ -z "$missing" ]; then
+        say "They are installed already: $DEBIAN_PACKAGES"
+        return
+    fi
     # shellcheck disable=SC2086 # several packages, and perhaps no sudo
-    $as_root apt-get update -q && $as_root apt-get install -q -y --no-install-recommends $DEBIAN_PACKAGES
+    if $as_root apt-get update -q &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing; then
+        return
+    fi
+    if has_browser; then
+        say "apt-get could not install$missing; see above. The tests that need that are left out."
+    else
+        say "Error: apt-get could not install$missing; see above. Without Chromium the tests of the pages cannot run."
+        return 1
+    fi
 }
 
 tests() {
@@ -381,7 +411,7 @@ tests() {
     start=$(date +%s)
 
     if [ -n "$system" ]; then stage "Debian packages" debian_packages; fi
-    stage "install" install .venv dev
+    stage "install" install .venv dev-companions
     if [ -n "$failed" ]; then exit 1; fi
     stage "ruff check" .venv/bin/python -m ruff check .
     stage "ruff format" .venv/bin/python -m ruff format --check .
@@ -402,12 +432,17 @@ tests() {
                 note "tests, Python 3.$minor" "not run: it is not on this machine"
             fi
         done
+        note "companions, other Pythons" "not run: PyTorch (0.9 GB) is installed for Python $main only"
     else
         note "other Pythons, slow tests" "not run: --quick"
     fi
     stage "tests, Python $main" run_pytest .venv/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
     # One after the other: they start real servers and watch the clock.
-    if [ -z "$quick" ]; then stage "slow tests, Python $main" run_pytest .venv/bin/python -m pytest -m slow; fi
+    if [ -z "$quick" ]; then
+        stage "slow tests, Python $main" run_pytest .venv/bin/python -m pytest -m slow
+        has_browser ||
+            note "tests in a browser" "not run: chromium and chromium-driver are not here; --system installs them"
+    fi
 
     took=$(($(date +%s) - start))
     say ""

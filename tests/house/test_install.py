@@ -83,6 +83,27 @@ class Machine:
             timeout=60,
         )
 
+    def program(self, name: str, script: str = "exit 0") -> None:
+        path = self.bin / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    def debian(self, *installed: str, lets: bool, root: bool = True, sudo: bool = True) -> None:
+        """Make it a Debian with these packages, on which apt-get can install others or not."""
+        listed = " | ".join(installed) or "nothing"
+        self.program("dpkg-query", f'case "$4" in {listed}) echo "install ok installed" ;; *) exit 1 ;; esac')
+        self.program("apt-get", f'echo "${{SUDO-}}apt-get $*" >>"{self.log}"; exit {0 if lets else 100}')
+        self.program("id", f"echo {0 if root else 1000}")
+        self.program("sudo", 'test "$1" != -n || shift\nSUDO="sudo " exec "$@"' if sudo else "exit 1")
+        for tool in ("env", "true"):
+            found = shutil.which(tool)
+            assert found
+            (self.bin / tool).symlink_to(found)
+
+    @property
+    def asked_of_apt(self) -> list[str]:
+        return [line for line in self.log.read_text().splitlines() if "apt-get " in line]
+
     @property
     def installations(self) -> list[str]:
         return [line for line in self.log.read_text().splitlines() if "pip install" in line]
@@ -181,7 +202,7 @@ def test_what_the_tests_need_is_enough_for_the_demo_but_not_the_other_way_round(
     machine.run("demo", NODE_PORT=str(free_port()))
     machine.run("test", "--quick")
     machine.run("demo", NODE_PORT=str(free_port()))
-    assert [line.split("--editable ")[1] for line in machine.installations] == [".", ".[dev]"]
+    assert [line.split("--editable ")[1] for line in machine.installations] == [".", ".[dev-companions]"]
 
 
 def test_an_installation_that_fails_is_said_and_begun_anew_the_next_time(machine: Machine) -> None:
@@ -281,4 +302,90 @@ def test_quick_leaves_the_other_pythons_out_and_says_so(machine: Machine) -> Non
 
 def test_debian_packages_are_a_wish_that_has_to_be_spoken(machine: Machine) -> None:
     machine.python("python3", "3.11")
-    assert "--system needs apt-get" in machine.run("test", "--system").stderr
+    machine.debian(lets=True)
+    machine.run("test", "--quick")
+    assert machine.asked_of_apt == []
+
+
+def test_without_apt_the_wish_is_refused(machine: Machine) -> None:
+    machine.python("python3", "3.11")
+    done = machine.run("test", "--system")
+    assert "--system needs apt-get" in done.stderr
+    assert "Debian packages              FAILED" in done.stdout
+
+
+def test_what_is_missing_is_installed(machine: Machine) -> None:
+    machine.python("python3", "3.11")
+    machine.debian("curl", "postgresql", lets=True)
+    done = machine.run("test", "--system", "--quick")
+    assert machine.asked_of_apt[-1].endswith(" opencv-doc chromium chromium-driver")
+    assert "Debian packages              passed" in done.stdout
+
+
+def test_others_than_root_ask_by_sudo(machine: Machine) -> None:
+    machine.python("python3", "3.11")
+    machine.debian(lets=True, root=False)
+    machine.run("test", "--system", "--quick")
+    assert all(line.startswith("sudo ") for line in machine.asked_of_apt)
+    assert machine.asked_of_apt
+
+
+def test_apt_is_not_asked_for_what_is_there(machine: Machine) -> None:
+    machine.python("python3", "3.11")
+    machine.debian("curl", "opencv-doc", "postgresql", "chromium", "chromium-driver", lets=False)
+    done = machine.run("test", "--system", "--quick")
+    assert machine.asked_of_apt == []
+    assert "Debian packages              passed" in done.stdout
+
+
+@pytest.mark.parametrize("browser", [True, False])
+def test_an_apt_that_fails_is_no_failure_where_a_browser_is_there_all_the_same(machine: Machine, browser: bool) -> None:
+    machine.python("python3", "3.11")
+    machine.debian("curl", lets=False)
+    if browser:
+        machine.program("chromium")
+        machine.program("chromedriver")
+    done = machine.run("test", "--system", "--quick")
+    assert machine.asked_of_apt, "it has to be tried"
+    assert f"Debian packages              {'passed' if browser else 'FAILED'}" in done.stdout
+    assert "apt-get could not install opencv-doc postgresql chromium chromium-driver" in done.stdout
+
+
+@pytest.mark.parametrize("browser", [True, False])
+def test_that_the_pages_were_tried_in_no_browser_is_said(machine: Machine, browser: bool) -> None:
+    machine.python("python3", "3.11")
+    if browser:
+        machine.program("chromium")
+        machine.program("chromedriver")
+    summary = machine.run("test").stdout.partition("Summary")[2]
+    assert ("tests in a browser           not run: chromium and chromium-driver are not here" in summary) is not browser
+
+
+@pytest.mark.parametrize(
+    ("apt", "root", "sudo", "option"),
+    [
+        (True, True, False, " --system"),
+        (True, False, True, " --system"),
+        (True, False, False, ""),
+        (False, True, True, ""),
+    ],
+)
+def test_the_build_server_has_debian_packages_installed_where_it_may(
+    machine: Machine, apt: bool, root: bool, sudo: bool, option: str
+) -> None:
+    (machine.checkout / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", machine.checkout / ".ci")
+    (machine.checkout / "install.sh").write_text('echo "called with $*"\n')
+    (machine.checkout / "install.sh").chmod(0o755)
+    machine.debian(lets=apt, root=root, sudo=sudo)
+    if not apt:
+        (machine.bin / "apt-get").unlink()
+    done = subprocess.run(
+        ["sh", machine.checkout / ".ci/run"],
+        env={"PATH": str(machine.bin)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines()[-1] == f"called with test{option}"

@@ -412,7 +412,7 @@ tests() {
 
     if [ -n "$system" ]; then stage "Debian packages" debian_packages; fi
     stage "install" install .venv dev-companions
-    if [ -n "$failed" ]; then exit 1; fi
+    if [ "$outcome" = FAILED ]; then exit 1; fi
     stage "ruff check" .venv/bin/python -m ruff check .
     stage "ruff format" .venv/bin/python -m ruff format --check .
     stage "mypy" .venv/bin/python -m mypy

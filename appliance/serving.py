@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import NoReturn
 import uvicorn
 
 from appliance import lock, logs
+from appliance.access import ASGIApp
 from appliance.events import MAX_MESSAGE
 from appliance.listening import configured
 from appliance.settings import Settings
@@ -48,15 +50,29 @@ def serve(settings: Settings, reread: Callable[[], Settings]) -> None:
         if restore.finish(settings.data_folder):
             log.warning("a restore that was cut off has been finished")
             settings = reread()
-        # Imports the dashboard's library, a second's work: not before it is known that this server may run.
-        from appliance.app import create_app
-
-        app = create_app(settings, reread, restart)
+        app = _made(settings, reread, restart)
         config = configured(app, settings.bind_host, settings.port, MAX_MESSAGE)
         restart.server = uvicorn.Server(config)
         restart.server.run()
     if restart.wanted:
         begin_anew()
+
+
+def _made(settings: Settings, reread: Callable[[], Settings], restart: Restart) -> ASGIApp:
+    """The application, with all its libraries: a second's work, so not before it is known that this server may run.
+
+    What is there then stays. Looking through all of it for garbage would take a tenth of a second each time, in which
+    nothing is answered; so it is left out of that for good.
+    """
+    gc.disable()
+    try:
+        from appliance.app import create_app
+
+        app = create_app(settings, reread, restart)
+        gc.freeze()
+    finally:
+        gc.enable()
+    return app
 
 
 def begin_anew() -> NoReturn:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
@@ -56,8 +58,11 @@ class Maker:
     """Makes small JPEGs in threads, two at a time: detecting comes first."""
 
     def __init__(self, limits: Callable[[], ImageLimits]) -> None:
+        self.spent = 0.0
+        """Processor seconds, so far."""
         self._limits = limits
         self._turns = asyncio.Semaphore(2)
+        self._counting = threading.Lock()
 
     async def small(self, picture: Picture, longest_side: int, quality: int = 90) -> tuple[bytes, int, int]:
         """A JPEG of at most that many pixels a side, and the size of the picture as displayed. Raises `InvalidInput`."""
@@ -71,7 +76,15 @@ class Maker:
 
     async def _in_turn(self, make: Callable[[], T]) -> T:
         async with self._turns:
-            return await asyncio.to_thread(make)
+            return await asyncio.to_thread(self._counted, make)
+
+    def _counted(self, make: Callable[[], T]) -> T:
+        began = time.thread_time()
+        try:
+            return make()
+        finally:
+            with self._counting:
+                self.spent += time.thread_time() - began
 
 
 def _array(picture: Picture, limits: ImageLimits) -> images.Pixels:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance.dashboard.pictures import LONGEST_SIDE, MIB, THUMB_QUALITY, THUMB_SIDE, Maker, Shelf, marks
@@ -21,6 +23,11 @@ EVERY = 0.4
 
 AT_ONCE = 4
 """Pictures of cameras that are made small per look; the others follow with the next ones."""
+
+SHARE = 0.04
+"""Of one core, at most, goes into making pictures of cameras small: detecting comes first. Many cameras, or a slow box, are
+shown less often.
+"""
 
 TRIES_KEPT = 8
 BYTES_OF_TRIES = 96 * MIB
@@ -42,10 +49,14 @@ class Try:
 class Seeing:
     """See `ui.ports.Seeing`."""
 
-    def __init__(self, services: Services, recent: Recent, maker: Maker) -> None:
+    def __init__(
+        self, services: Services, recent: Recent, maker: Maker, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._services = services
         self._recent = recent
         self._maker = maker
+        self._clock = clock
+        self._resting_until = 0.0
         self._shown: dict[str | None, CameraSight] = {}
         self._glimpses: dict[str, Glimpse] = {}
         self._shelf = Shelf(BYTES_SHOWN)
@@ -83,12 +94,18 @@ class Seeing:
         }
         changed = [each for each in latest if self._is_new(each)]
         changed.sort(key=lambda each: self._shown[each.camera_id].when if each.camera_id in self._shown else 0.0)
-        for glimpse in changed[:AT_ONCE]:
+        if changed and self._clock() >= self._resting_until:
+            await self._show(changed[:AT_ONCE])
+        return tuple(self._shown[each.camera_id] for each in latest if each.camera_id in self._shown)
+
+    async def _show(self, glimpses: list[Glimpse]) -> None:
+        began, spent = self._clock(), self._maker.spent
+        for glimpse in glimpses:
             try:
                 self._shown[glimpse.camera_id] = await self._seen_by_camera(glimpse)
             except DetectorApplianceError:
                 continue  # it was looked at, but cannot be shown
-        return tuple(self._shown[each.camera_id] for each in latest if each.camera_id in self._shown)
+        self._resting_until = began + (self._maker.spent - spent) / SHARE
 
     def _forget_cameras(self) -> None:
         self._shown.clear()

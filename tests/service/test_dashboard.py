@@ -17,13 +17,15 @@ import pytest
 
 from appliance.access import DEVICE_TABLE, Right
 from appliance.dashboard import Dashboard
-from appliance.dashboard.pictures import LONGEST_SIDE
+from appliance.dashboard.pictures import LONGEST_SIDE, Maker
+from appliance.dashboard.seeing import SHARE, Seeing
+from appliance.inference.waiting import Picture
 from models.errors import ImageUnreadable, InputTooLarge, InvalidInput
 from models.images import read_header
 from tests.e2e.server_process import ServerProcess, appliance_process
 from tests.service.box import Box, settings_for
 from tests.service.conftest import MakeBox
-from tests.service.photographs import CAT, MOTORCYCLE, encoded, intersection_over_union
+from tests.service.photographs import CAT, MOTORCYCLE, Photograph, encoded, intersection_over_union
 
 STRANGER = {"x-forwarded-for": "203.0.113.7"}
 """Whoever comes through a proxy that is not trusted is a stranger."""
@@ -110,6 +112,32 @@ def test_each_camera_is_shown_with_its_latest_picture(make_box: MakeBox) -> None
 
     again = box.run(dashboard.seeing.look_again(rear.sight.key))
     assert again.found == rear.sight.found
+
+
+class CostlyMaker(Maker):
+    """Every picture costs a second of the processor."""
+
+    async def small(self, picture: Picture, longest_side: int, quality: int = 90) -> tuple[bytes, int, int]:
+        self.spent += 1.0
+        return await super().small(picture, longest_side, quality)
+
+
+def test_showing_cameras_takes_no_more_than_its_share_of_the_processor(make_box: MakeBox) -> None:
+    box, now = make_box(), 0.0
+    maker = CostlyMaker(lambda: box.services.image_limits)
+    seeing = Seeing(box.services, box.services.detecting.recent, maker, clock=lambda: now)
+
+    def shown_after_another_picture(photograph: Photograph) -> str:
+        answer = box.http.post("/detect", files={"file": photograph.jpeg}, headers={"autoupload": "disabled"})
+        answer.raise_for_status()
+        [sight] = box.run(seeing.recent.now())
+        return sight.sight.found[0].name
+
+    assert shown_after_another_picture(CAT) == "cat"
+    now = 1 / SHARE - 1
+    assert shown_after_another_picture(MOTORCYCLE) == "cat", "it is too early for another one"
+    now = 2 / SHARE
+    assert shown_after_another_picture(MOTORCYCLE) == "motorcycle"
 
 
 def test_arrays_of_robots_are_shown_too(make_box: MakeBox) -> None:

@@ -135,6 +135,29 @@ async def test_when_the_visitor_goes_nothing_is_read_any_more(user: User, box: F
 
 
 @visit(overview.build)
+async def test_while_the_visitor_is_cut_off_nothing_is_read_and_who_is_back_sees_the_newest(
+    user: User, box: FakeBox
+) -> None:
+    feeds, client = (box.condition, box.readings, box.seeing.recent), user.client
+    await until(lambda: all(feed.watched for feed in feeds))
+    assert client is not None
+    [(connection, document)] = client._socket_to_document_id.items()
+    tab = str(client.tab_id)
+
+    client.handle_disconnect(connection)
+    await until(lambda: not any(feed.watched for feed in feeds))
+
+    box.said.value = Condition("Detecting again")
+    await client.handle_handshake("the second", tab, None, document, None)
+    await user.should_see("Detecting again", retries=50)
+
+    await client.handle_handshake("the third", tab, None, document, None)
+    client.handle_disconnect("the second")
+    await asyncio.sleep(0.05)
+    assert all(feed.watched for feed in feeds), "the visitor is back before the old connection is given up"
+
+
+@visit(overview.build)
 async def test_the_way_to_every_page_is_named(user: User, box: FakeBox) -> None:
     links = {element.props.get("href") for element in user.find(ui.element).elements if element.tag == "a"}
     assert {"/", "/live", "/models", "/outbox", "#content"} <= links

@@ -21,7 +21,6 @@ from appliance.api.bodies import MIB, Budget
 from appliance.budgets import PickBudgets
 from appliance.connection import LoopConnection
 from appliance.detecting import NOT_OFFERED, Detecting
-from appliance.identity import UUIDS_FILE, node_uuid
 from appliance.inference.supervisor import Supervisor
 from appliance.logins import Logins
 from appliance.logs import RecentLines
@@ -36,6 +35,7 @@ from appliance.settings import OVERLAY_FILE, Settings
 from appliance.versions.service import Versions
 from models.errors import InvalidInput, SettingsInvalid
 from models.files import FILE_SYSTEM, refusal
+from models.identity import UUIDS_FILE, node_uuid
 from models.images import ImageLimits
 from models.loop.client import LoopClient
 from models.wire.loop import DetectorStatus

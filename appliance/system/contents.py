@@ -19,7 +19,6 @@ from pydantic import ValidationError
 from appliance.adopting.record import RECORD_FILE, Record
 from appliance.api_keys import FILE_NAME as API_KEYS_FILE
 from appliance.api_keys import ApiKeys
-from appliance.identity import UUIDS_FILE
 from appliance.outbox.folders import FOLDERS, is_id
 from appliance.passwords import FILE_NAME as PASSWORD_FILE
 from appliance.passwords import PasswordFile
@@ -29,6 +28,7 @@ from models.bundle import open_bundle
 from models.bundle_zip import refused_name
 from models.errors import BundleError, InvalidInput, ModelFailed, SettingsInvalid
 from models.files import FILE_SYSTEM
+from models.identity import UUIDS_FILE
 
 if sys.version_info >= (3, 11):
     import tomllib

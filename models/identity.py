@@ -1,4 +1,4 @@
-"""By which uuid this box is known in the Loop.
+"""By which uuid this node is known in the Loop.
 
 `DATA/uuids.json` is an object of node name -> uuid, as learning-loop-node writes it.
 """

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.identity import node_uuid
 from models.files import FILE_SYSTEM, FileSystem
+from models.identity import node_uuid
 from tests.support.crashing_files import disks_after_every_cut
 
 FIRST, SECOND = "33c5675a-4309-4d56-8b85-d3ae762ab62a", "176cc0c9-a8a0-45b1-9d72-7d0c3056f06a"

@@ -106,7 +106,7 @@ def _of_password(services: Services) -> Iterator[Trouble]:
             "notice",
             "Nobody has set a password, so people on other machines can change nothing.",
             "Set one here, or with the one-time code from the log where they are.",
-            "/claim",
+            "/settings#access",
         )
 
 

@@ -98,7 +98,7 @@ def test_a_box_that_is_open_to_the_network_and_has_no_password_says_so() -> None
     box = Place()
     box.claimed = False
     [trouble] = box.troubles()
-    assert (trouble.severity, trouble.path) == ("notice", "/claim")
+    assert (trouble.severity, trouble.path) == ("notice", "/settings#access")
     assert "Nobody has set a password" in trouble.reason
     box.bind_host = "127.0.0.1"
     assert box.troubles() == (), "nobody else comes in anyway"

@@ -37,7 +37,7 @@ async def test_one_sentence_tells_how_the_box_is_and_follows_it(user: User, box:
 
     await user.should_see("Not detecting", retries=50)
     await user.should_see("No model is loaded.", retries=50)
-    await user.should_see("Go to models")
+    await user.should_see("Go to Models")
 
     box.said.value = Condition("Detecting again")
     await user.should_see("Detecting again", retries=50)

@@ -41,7 +41,7 @@ def talkative(box: FakeBox) -> None:
 async def test_what_is_wrong_is_told_with_what_to_do(user: User, box: FakeBox) -> None:
     await user.should_see("The machine is hot: 91 °C.")
     await user.should_see("Give it air, shade or a heat sink.")
-    await user.should_see("Go to models")
+    await user.should_see("Go to Models")
     await user.should_see("Raspberry Pi 4 Model B")
 
     box.system.told.value = SystemView((BOARD,))

@@ -292,7 +292,7 @@ class _Outbox:
                 if item.attempts:
                     fact("Tries to send it", str(item.attempts))
                 if item.answer is not None:
-                    fact("The Loop's answer", item.answer)
+                    fact("The Loop's answer" if item.folder == "rejected" else "The last try", item.answer)
             with ui.element("div").classes("actions"):
                 Button("Delete", lambda: self._delete_open(item_id, dialog), kind="quiet danger")
                 link("Save", item.picture, "button").props("download")
@@ -311,7 +311,6 @@ def _numbers(view: OutboxView) -> tuple[int, int, int, int]:
 
 
 def _thumb(item: OutboxItem) -> Thumb:
-    remarks: list[tuple[str, str | None]] = []
-    if item.answer is not None:
-        remarks.append((item.answer, "error" if item.folder == "rejected" else "warning"))
-    return Thumb(item.id, item.source, f"picture of {item.when}", (item.when, *item.reasons), tuple(remarks))
+    # Of a picture that waits, the last failure is that of all: the page says it once.
+    remarks = ((item.answer, "error"),) if item.folder == "rejected" and item.answer is not None else ()
+    return Thumb(item.id, item.source, f"picture of {item.when}", (item.when, *item.reasons), remarks)

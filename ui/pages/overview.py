@@ -12,7 +12,7 @@ from ui.kit.tiles import Tile, tiles
 from ui.kit.words import Button, heading, link
 from ui.pages.cameras import Cameras
 from ui.pages.numbers import count
-from ui.pages.places import Page, page
+from ui.pages.places import Page, name_of, page
 from ui.ports import Box, Condition, Readings, Trouble
 
 SPAN = "2 min"
@@ -53,7 +53,7 @@ async def _troubles(box: Box, around: Page) -> None:
 def _trouble(box: Box, around: Page, trouble: Trouble) -> None:
     with banner(trouble.severity, trouble.reason, trouble.way_out):
         if trouble.path is not None:
-            link(f"Go to {trouble.path.strip('/')}", trouble.path, "button")
+            link(f"Go to {name_of(trouble.path)}", trouble.path, "button")
         if trouble.network is not None:
             network = trouble.network
             wrong: list[Wrong] = []

@@ -26,6 +26,12 @@ PLACES = (
 )
 
 
+def name_of(path: str) -> str:
+    """What people call the page at a path, which may say a place on it: `Settings` for `/settings#access`."""
+    plain = path.partition("#")[0]
+    return next((place.name for place in PLACES if place.path == plain), plain.strip("/").capitalize())
+
+
 @dataclass(frozen=True)
 class Page:
     """What a page has beside its content."""

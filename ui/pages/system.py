@@ -12,7 +12,7 @@ from ui.kit.mode_switch import ModeSwitch, Option
 from ui.kit.states import Wrong, banner
 from ui.kit.tiles import fact, facts
 from ui.kit.words import Button, Words, heading, link, paragraph
-from ui.pages.places import Page, page
+from ui.pages.places import Page, name_of, page
 from ui.ports import Box, LogLevel, LogView, SystemView, Trouble
 
 LINES = 100
@@ -117,7 +117,7 @@ class _System:
                 for each in view.findings:
                     with banner(each.severity, each.reason, each.way_out):
                         if each.path is not None:
-                            link(f"Go to {each.path.strip('/')}", each.path, "button")
+                            link(f"Go to {name_of(each.path)}", each.path, "button")
                 if not view.findings:
                     with banner("good", "Nothing is wrong."):
                         pass

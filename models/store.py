@@ -86,6 +86,8 @@ class ModelStore:
         self._staging = root / _STAGING
         self._at_work: set[Path] = set()  # entries of the staging folder that no sweep may touch
         self._lock = threading.Lock()  # guards `_at_work` and every change of what is listed
+        self.changes = 0
+        """How often a model came or went since the start: as long as it stays, so does `list` but for what others do."""
 
     def list(self, organization: str | None = None, project: str | None = None, format: str | None = None) -> _Models:
         """The complete models, of one organization, project and format where given; versions in order of their numbers.
@@ -194,6 +196,7 @@ class ModelStore:
             with self._lock:
                 try:
                     self._files.rename_durably(place, dustbin)
+                    self.changes += 1
                 except FileNotFoundError as error:
                     raise UnknownVersion(f"{name} is not on this box") from error
             self._files.remove_tree(dustbin)
@@ -255,6 +258,7 @@ class ModelStore:
                 self._files.rename_durably(place, staging / "damaged")
             self._files.make_folders(place.parent)
             self._files.rename_durably(folder, place)
+            self.changes += 1
         return _stored(Bundle(place, bundle.model), read_only=False)
 
     def _present(self, who: Identity) -> Iterator[tuple[Bundle, bool]]:

@@ -46,7 +46,7 @@ class Models:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._listed: tuple[float, VersionState, tuple[list[StoredModel], list[tuple[Path, str]]]] | None = None
+        self._listed: tuple[float, VersionState, int, tuple[list[StoredModel], list[tuple[Path, str]]]] | None = None
         self._documents: dict[Path, dict[str, Any]] = {}
         self._feed: Feed[ModelsView] = Feed("models", self._look, EVERY)
 
@@ -82,12 +82,13 @@ class Models:
         )
 
     async def _list(self, state: VersionState) -> tuple[list[StoredModel], list[tuple[Path, str]]]:
-        now = time.monotonic()
-        if self._listed is None or now - self._listed[0] > LIST_EVERY or self._listed[1] is not state:
+        now, changes = time.monotonic(), self._services.versions.changes
+        known = self._listed
+        if known is None or now - known[0] > LIST_EVERY or known[1] is not state or known[2] != changes:
             found = await self._services.versions.list()
             self._documents = await asyncio.to_thread(self._read_documents, found[0])
-            self._listed = now, state, found
-        return self._listed[2]
+            self._listed = known = now, state, changes, found
+        return known[3]
 
     def _read_documents(self, models: Sequence[StoredModel]) -> dict[Path, dict[str, Any]]:
         """The model.json of each; those that are known are not read again, for bundles never change."""
@@ -138,7 +139,6 @@ class Models:
 
     async def remove(self, key: str) -> None:
         await self._services.versions.remove(key)
-        self._listed = None
 
     async def lock(self, seconds: float) -> None:
         self._services.versions.lock.hold(seconds)

@@ -273,6 +273,11 @@ class Versions:
 
     # ------------------------------------------------------------------ the models on disk
 
+    @property
+    def changes(self) -> int:
+        """How often a model came to the disk or went since the start."""
+        return self._store.changes
+
     async def list(self) -> tuple[list[StoredModel], list[tuple[Path, str]]]:
         """Every model on disk, and folders that are none with the reason."""
         return await asyncio.to_thread(lambda: (self._store.list(), self._store.broken()))

@@ -213,6 +213,7 @@ def test_the_models_of_the_page_are_those_of_curl(make_box: MakeBox, good_zip: b
     assert (seed.version, seed.serves, seed.ships_with_box, len(seed.categories)) == ("0.0", True, True, 80)
 
     box.http.post(models.upload_url, files={"file": good_zip}).raise_for_status()
+    assert "1.0" in [row.version for row in box.run(models.feed.now()).models], "at once: somebody looks for it"
     box.http.put("/model_version", content="1.0").raise_for_status()
     box.wait_until(lambda: box.run(models.feed.now()).current == "1.0")
     view = box.run(models.feed.now())

@@ -195,7 +195,7 @@ class Browser:
 
     def press(self, name: str) -> None:
         """Press the button or link with exactly these words, those for screen readers included."""
-        xpath = f".//*[(self::button or self::a) and normalize-space(.) = {_quoted(name)}]"
+        xpath = f"//*[(self::button or self::a) and {_UNSPACED} = {_quoted(_unspaced(name))}]"
         self.until(f"a button {name!r} that can be pressed", lambda: self._clicked(xpath))
 
     def choose(self, group: str, option: str) -> None:
@@ -293,6 +293,14 @@ class Browser:
         picture.write_bytes(self.driver.get_screenshot_as_png())
         source.write_text(self.driver.page_source)
         return [picture, source]
+
+
+_UNSPACED = "translate(normalize-space(.), ' ', '')"
+"""What is read out stands in a place of its own behind what is seen; between the two is no space to be found."""
+
+
+def _unspaced(text: str) -> str:
+    return text.replace(" ", "")
 
 
 def _quoted(text: str) -> str:

@@ -22,6 +22,7 @@ LEFT_OUT = pytest.StashKey[int]()
 MEASURED = pytest.StashKey[list[str]]()
 
 
+@pytest.hookimpl(trylast=True)  # what other options leave out would not have run anyway
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """All of this needs Chromium; a machine without it is told so at the end of the run."""
     here = [item for item in items if HERE in item.path.parents]

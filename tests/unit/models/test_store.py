@@ -360,6 +360,15 @@ class TestListing:
 
 
 class TestRemoving:
+    def test_what_comes_and_goes_is_counted(self, store: ModelStore, a_zip: Callable[..., Path]) -> None:
+        put = store.put_zip(a_zip())
+        assert store.changes == 1
+        with pytest.raises(BundleError):
+            store.put_folder(store.root)
+        assert store.changes == 1
+        store.remove(put)
+        assert store.changes == 2
+
     def test_a_removed_model_is_gone(self, store: ModelStore, root: Path, a_zip: Callable[..., Path]) -> None:
         stored = store.put_zip(a_zip("1.0"))
         kept = store.put_zip(a_zip("1.1"))

@@ -1,0 +1,39 @@
+"""Pictures with several things in them, made of photographs that belong to everybody.
+
+All of them come with scikit-image: the astronaut Eileen Collins is NASA's, in the public domain; the cat Chelsea (Stéfan van
+der Walt) and the cup of coffee (Rachel Michetti, Pikolo Espresso Bar) were given away under CC0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from tests.service.photographs import CAT, CUP, PERSON, Photograph, jpeg_of
+
+GREY = (128, 128, 128)
+
+Pixels = NDArray[np.uint8]
+
+
+def _whole(photograph: Photograph, width: int, height: int) -> Pixels:
+    """All of it, with grey at two sides."""
+    return np.asarray(ImageOps.pad(Image.fromarray(photograph.pixels), (width, height), color=GREY))
+
+
+def _cut(photograph: Photograph, width: int, height: int) -> Pixels:
+    """Its middle."""
+    return np.asarray(ImageOps.fit(Image.fromarray(photograph.pixels), (width, height)))
+
+
+def four() -> bytes:
+    """A JPEG of 800 x 800 pixels in which the seed model finds four things, more and less surely."""
+    top = np.concatenate([_whole(PERSON, 400, 400), _whole(CUP, 400, 400)], axis=1)
+    bottom = np.concatenate([_whole(CAT, 400, 400), _whole(CUP, 400, 400)[:, ::-1]], axis=1)
+    return jpeg_of(np.concatenate([top, bottom]))
+
+
+def two() -> bytes:
+    """A JPEG of 1000 x 600 pixels with a cup and a cat beside each other."""
+    return jpeg_of(np.concatenate([_cut(CUP, 500, 600), _cut(CAT, 500, 600)], axis=1))

@@ -127,7 +127,10 @@ VersionMode = Literal["follow_loop", "pause", "specific_version"]
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One model on the box. `key` names it when it is to be used or removed; `resolution` is its larger side, pixels."""
+    """One model on the box. `key` names it when it is to be used or removed; `resolution` is its larger side, pixels.
+
+    `served`: when it served in words, the latest first; where it `serves`, the first of these goes on.
+    """
 
     key: str
     version: str
@@ -143,6 +146,7 @@ class ModelRow:
     selectable: bool = True
     failure: str | None = None
     failed_when: str | None = None
+    served: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

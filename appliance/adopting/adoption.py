@@ -10,7 +10,8 @@ from pathlib import Path
 from appliance.adopting import left_models, pictures, record
 from appliance.adopting.record import RECORD_FILE, Record
 from appliance.versions import state as state_file
-from appliance.versions.state import STATE_FILE, ModelReference, VersionState
+from appliance.versions.reference import ModelReference
+from appliance.versions.state import STATE_FILE, VersionState
 from models.errors import DetectorApplianceError, StorageRefused
 from models.files import FileSystem, refusal
 from models.store import ModelStore

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from appliance.dashboard.words import moment
+from appliance.dashboard.words import moment, served
 from appliance.services import Services
 from appliance.versions.progress import UpdateState, UpdateStatus
+from appliance.versions.reference import ModelReference
 from appliance.versions.state import RememberedFailure, VersionState
 from models.bundle import read_document
 from models.errors import BundleError, UnknownVersion
@@ -23,6 +25,9 @@ EVERY = 1.0
 
 LIST_EVERY = 5.0
 """Seconds between two looks at the disk."""
+
+PERIODS_SHOWN = 5
+"""The latest during which a model served."""
 
 STEPS = ("waits for the Loop", "downloads", "checks", "loads", "proves itself")
 
@@ -108,6 +113,7 @@ class Models:
         resolution, categories = document.get("resolution"), document.get("categories")
         failures = [each for each in state.failures if _is_of(each, model)]
         serves = state.current is not None and state.current.names(model)
+        now = datetime.now(timezone.utc)
         return ModelRow(
             key="/".join(model.identity),
             version=model.version,
@@ -123,6 +129,7 @@ class Models:
             selectable=self._services.versions.scope.holds(model),
             failure=failures[-1].reason if failures else None,
             failed_when=moment(failures[-1].when) if failures else None,
+            served=tuple(served(each, now) for each in state.periods_of(ModelReference.of(model))[:PERIODS_SHOWN]),
         )
 
     # ------------------------------------------------------------------ what can be done

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from ipaddress import ip_address
 from typing import Literal
 
+from appliance.clock import BUILT
 from appliance.system.facts import AccessFacts, Clock, Disk, Facts, LoopFacts, LoopProblem, OutboxFacts, Power
 from appliance.vitals import HOT, Vitals
 
@@ -16,9 +17,6 @@ Severity = Literal["error", "warning", "notice"]
 ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "notice": 2}
 
 MEGABYTE = 1_000_000
-
-BUILT = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
-"""This program is younger: a clock that shows less was never set."""
 
 NEARLY = 0.9
 """Share of a bound of the outbox from which it is worth saying so."""

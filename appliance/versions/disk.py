@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from appliance.versions.fetching import Fetcher
 from appliance.versions.keeper import StateKeeper
 from appliance.versions.pruning import to_prune
-from appliance.versions.state import ModelReference
+from appliance.versions.reference import ModelReference
 from appliance.versions.swapping import Swapper
 from models.bundle import Identity
 from models.errors import StorageRefused

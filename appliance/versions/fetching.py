@@ -17,8 +17,9 @@ from appliance.versions.keeper import StateKeeper
 from appliance.versions.plan import Download, Wanted
 from appliance.versions.ports import LoopModels, offer_of
 from appliance.versions.pruning import to_prune
+from appliance.versions.reference import ModelReference
 from appliance.versions.selection import Scope, same_version
-from appliance.versions.state import DownloadedModel, ModelReference, VersionState
+from appliance.versions.state import DownloadedModel, VersionState
 from models.bundle import Bundle
 from models.bundle_zip import DEFAULT_LIMITS
 from models.errors import BundleError, InputTooLarge, LoopError, NoRoom, NotInLoop, StorageRefused, UnknownVersion

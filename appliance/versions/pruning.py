@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from appliance.versions.state import ModelReference, VersionState
+from appliance.versions.reference import ModelReference
+from appliance.versions.state import VersionState
 from models.store import StoredModel
 
 

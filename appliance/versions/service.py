@@ -25,8 +25,9 @@ from appliance.versions.lock import UpdateLock
 from appliance.versions.plan import Wanted
 from appliance.versions.ports import LoopModels, Serves
 from appliance.versions.progress import Trouble, UpdateStatus
+from appliance.versions.reference import ModelReference
 from appliance.versions.selection import Mode, Scope, listed_as, meant_by, parse_mode, resolve, sought_in_loop
-from appliance.versions.state import ModelReference, RememberedFailure, VersionState
+from appliance.versions.state import RememberedFailure, VersionState
 from appliance.versions.swapping import Swapper
 from appliance.versions.updater import FromLoop, Updater
 from models.bundle import Bundle
@@ -280,6 +281,7 @@ class Versions:
 
     async def list(self) -> tuple[list[StoredModel], list[tuple[Path, str]]]:
         """Every model on disk, and folders that are none with the reason."""
+        await self._swapper.right_the_date()  # somebody is about to be told when they served
         return await asyncio.to_thread(lambda: (self._store.list(), self._store.broken()))
 
     async def add(self, zip_path: Path) -> StoredModel:

@@ -7,13 +7,16 @@ power cut leaves the old state or the new one. `load` and `save` block.
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from appliance.versions import served
+from appliance.versions.reference import ModelReference
+from appliance.versions.served import Period, TakeOvers
 from models.files import FileSystem, refusal
-from models.store import StoredModel
 from models.wire.node_status import VersionControl
 
 log = logging.getLogger(__name__)
@@ -29,29 +32,6 @@ MAX_MODELS = 500
 MAX_REASON_LENGTH = 2000
 MAX_FILE_BYTES = 1 << 20
 MAX_KEPT_ASIDE = 9
-
-
-class ModelReference(BaseModel):
-    """Names one bundle in the store. `version` is text that is compared as numbers (1.10 > 1.9)."""
-
-    model_config = ConfigDict(frozen=True)
-
-    organization: str
-    project: str
-    format: str
-    version: str
-
-    @classmethod
-    def of(cls, model: StoredModel) -> ModelReference:
-        """How the state names a stored model."""
-        return cls(**model.identity._asdict())
-
-    def names(self, model: StoredModel) -> bool:
-        """Whether this is the name of that model."""
-        return (self.organization, self.project, self.format, self.version) == model.identity
-
-    def __str__(self) -> str:
-        return f"{self.organization}/{self.project}/{self.format}/{self.version}"
 
 
 class DownloadedModel(BaseModel):
@@ -122,7 +102,7 @@ class VersionState(BaseModel):
     `chosen` is the version that `specific_version` means, and None in the other modes. `current` is what serves,
     `last_good` what is gone back to, `probation` is set while `current` has yet to prove itself. `failures` are those
     remembered, oldest first. `downloads` came from the Loop, in the order in which they last became of use; `of_people` are
-    versions that somebody chose by name, which are never removed to make room.
+    versions that somebody chose by name, which are never removed to make room. `takeovers`: which model served when.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -135,6 +115,7 @@ class VersionState(BaseModel):
     failures: tuple[RememberedFailure, ...] = ()
     downloads: tuple[DownloadedModel, ...] = ()
     of_people: tuple[ModelReference, ...] = ()
+    takeovers: TakeOvers = ()
     problem: str | None = Field(
         default=None, exclude=True, description="what was wrong with the file at start, for people; never stored"
     )
@@ -206,11 +187,12 @@ class VersionState(BaseModel):
         others = [each for each in self.of_people if each != reference]
         return self.model_copy(update={"of_people": (*others, reference)[-MAX_MODELS:]})
 
-    def serving(self, reference: ModelReference, *, proven: bool = False) -> VersionState:
+    def serving(self, reference: ModelReference, now: datetime, *, proven: bool = False) -> VersionState:
         """With another model serving, on probation, or `proven` where there is nothing to go back to.
 
         What served before is what is gone back to, if it had proven itself.
         """
+        takeovers = served.with_takeover(self.takeovers, reference, now, self.current)
         if proven:
             update: dict[str, object] = {"current": reference, "last_good": reference, "probation": None}
         elif self.current in (None, reference):
@@ -220,7 +202,15 @@ class VersionState(BaseModel):
             update = {"current": reference, "last_good": good, "probation": Probation(reference=reference)}
         download = self.download_of(reference)
         state = self if download is None else self.with_download(download)
-        return state.model_copy(update=update)
+        return state.model_copy(update={**update, "takeovers": takeovers})
+
+    def taken_over_at(self, when: datetime) -> VersionState:
+        """With another date at which what serves took over: the clock was wrong."""
+        return self.model_copy(update={"takeovers": served.dated(self.takeovers, when)})
+
+    def periods_of(self, reference: ModelReference) -> list[Period]:
+        """When a model served, the latest first."""
+        return served.periods(self.takeovers, reference)
 
     def committed(self) -> VersionState:
         """What serves has proven itself."""

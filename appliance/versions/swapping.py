@@ -12,8 +12,10 @@ from pathlib import Path
 
 from appliance.versions.keeper import StateKeeper
 from appliance.versions.ports import Served, Serves
+from appliance.versions.reference import ModelReference
 from appliance.versions.selection import Scope, at_start
-from appliance.versions.state import ModelReference, Probation, RememberedFailure, VersionState
+from appliance.versions.served import ClockWatch
+from appliance.versions.state import Probation, RememberedFailure, VersionState
 from models.bundle import Bundle, Identity, open_bundle
 from models.errors import BundleError, DetectorApplianceError, ModelFailed
 from models.store import ModelStore, StoredModel
@@ -67,6 +69,7 @@ class Swapper:
         self._appliance_version = appliance_version
         self._now = now
         self._clock = clock
+        self._clock_watch = ClockWatch()
         self._calm_since = 0.0
         self._troubles = 0
         self._fingerprints: dict[tuple[Path, int, int], str] = {}
@@ -88,10 +91,13 @@ class Swapper:
         """Write down what came of loading a model; `proven` where there is nothing to go back to."""
         if outcome.serves:
             self._begin_to_watch()
-            reference = ModelReference.of(model)
+            await self.right_the_date()
+            reference, now, before = ModelReference.of(model), self._now(), self._keeper.state.takeovers
             await self._keeper.note(
-                lambda state: state.forgetting(model.id, model.format).serving(reference, proven=proven)
+                lambda state: state.forgetting(model.id, model.format).serving(reference, now, proven=proven)
             )
+            if self._keeper.state.takeovers != before:
+                self._clock_watch.took_over(now, self._clock())
         elif outcome.for_good:
             log.error("model %s could not be brought into service: %s", model.version, outcome.problem)
             failure = await asyncio.to_thread(self._failure_of, model, str(outcome.problem))
@@ -134,8 +140,16 @@ class Swapper:
             failure = await asyncio.to_thread(self._failure_of, model, reason)
             await self._keeper.note(partial(VersionState.remembering, failure=failure))
 
+    async def right_the_date(self) -> None:
+        """Correct when what serves took over, if the clock has been set since."""
+        when = self._clock_watch.corrected(self._now(), self._clock())
+        if when is not None:
+            log.info("the clock was set: what serves took over at %s", when.isoformat(timespec="seconds"))
+            await self._keeper.note(lambda state: state.taken_over_at(when))
+
     async def end(self) -> None:
         """An orderly end: what is on probation may go on with it at the next start."""
+        await self.right_the_date()
         probation = self._keeper.state.probation
         if probation is not None and probation.starts:
             calm = Probation(reference=probation.reference)

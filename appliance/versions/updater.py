@@ -35,8 +35,9 @@ from appliance.versions.plan import (
     next_step,
 )
 from appliance.versions.progress import Trouble, UpdateStatus, status_of, trouble_after
+from appliance.versions.reference import ModelReference
 from appliance.versions.selection import Scope, same_version
-from appliance.versions.state import ModelReference, RememberedFailure, VersionState
+from appliance.versions.state import RememberedFailure, VersionState
 from appliance.versions.swapping import Swapper, in_words
 from models.bundle import Bundle
 from models.errors import DetectorApplianceError, LoopBusy, LoopError, NotInLoop
@@ -164,6 +165,7 @@ class Updater:
         """Do what is to be done now. Returns the seconds until there may be more; None if something must happen first."""
         while True:
             await self._attend_to_unfit()
+            await self._swapper.right_the_date()
             if await self._swapper.commit_if_proven() and self.from_loop is not None:
                 await self.from_loop.tidier.prune(self._wanted_ids())
                 self._disk.changed()

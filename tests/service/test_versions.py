@@ -66,6 +66,32 @@ def test_a_model_is_added_chosen_and_serves_after_a_restart(tmp_path: Path) -> N
         assert box.detects(CAT.jpeg)
 
 
+def served(box: Box) -> dict[str, list[dict[str, Any]]]:
+    """When each model served, by version."""
+    return {each["version"]: each["served"] for each in box.http.get("/api/v1/models").json()["models"]}
+
+
+def test_the_list_tells_when_each_model_served_and_a_restart_begins_nothing_anew(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    with Box(settings) as box:
+        add(box, "1.1")
+        assert served(box)["1.1"] == []
+        [seed] = served(box)["0.0"]
+        assert seed["until"] is None
+        began = seed["since"]
+
+        choose(box, "1.1")
+        before = served(box)
+    assert before["0.0"] == [{"since": began, "until": before["1.1"][0]["since"]}]
+
+    with Box(settings) as box:
+        assert served(box) == before
+        choose(box, "detector-appliance/everyday-objects/litert/0.0")
+        after = served(box)
+        assert [each["until"] for each in after["0.0"]] == [None, before["1.1"][0]["since"]]
+        assert after["1.1"] == [{**before["1.1"][0], "until": after["0.0"][0]["since"]}]
+
+
 def test_pausing_keeps_what_serves_and_survives_a_restart(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     with Box(settings) as box:

@@ -173,3 +173,20 @@ async def test_what_models_call_themselves_is_text(user: User, box: FakeBox) -> 
     await user.should_see(HOSTILE, retries=50)
     assert user.client is not None
     assert not [each for each in user.client.elements.values() if each.tag in ("img", "nicegui-html")]
+
+
+@visit(
+    models.build,
+    lambda box: box.models.say(
+        models=(
+            row("1.3", serves=True, served=("since 9 Nov, 08:11", "1 Nov, 10:00 to 3 Nov, 14:02")),
+            row("1.2", served=("3 Nov, 14:02 to 9 Nov, 08:11",)),
+            row("1.1"),
+        )
+    ),
+)
+async def test_each_model_tells_when_it_served(user: User, box: FakeBox) -> None:
+    await user.should_see("since 9 Nov, 08:11")
+    await user.should_see("When it served before")
+    await user.should_see("1 Nov, 10:00 to 3 Nov, 14:02")
+    await user.should_see("3 Nov, 14:02 to 9 Nov, 08:11")

@@ -163,10 +163,19 @@ class _Models:
                 if row.resolution is not None:
                     fact("Resolution", f"{row.resolution} pixels")
                 fact("Knows", f"{len(row.categories)} categories" if row.categories else "not told")
+                if row.served:
+                    fact("Serves" if row.serves else "Served", row.served[0])
             if row.categories:
                 with ui.element("details"):
                     Words("summary", "What it knows").props["aria-label"] = f"What version {row.version} knows"
                     paragraph(", ".join(row.categories), "small wrap")
+            if len(row.served) > 1:
+                with ui.element("details"):
+                    Words("summary", "When it served before").props["aria-label"] = (
+                        f"When version {row.version} served before"
+                    )
+                    for period in row.served[1:]:
+                        paragraph(period, "small")
             if row.failure is not None:
                 with banner("warning", row.failure, f"That was {row.failed_when}." if row.failed_when else ""):
                     pass

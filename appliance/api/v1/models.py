@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +14,7 @@ from appliance.api.bodies import MIB, chunks, declared_size
 from appliance.api.forms import FormFiles, described
 from appliance.outbox.room import MEGABYTE
 from appliance.services import Services
+from appliance.versions.reference import ModelReference
 from appliance.versions.service import failures_in_words
 from models.errors import InvalidInput, NoRoom
 from models.files import FILE_SYSTEM, refusal
@@ -26,8 +28,15 @@ EXAMPLE = "curl -F 'file=@model.zip' …"
 FORM = described("file", "a zip")
 
 
+class ServicePeriod(BaseModel):
+    """From when to when a model served, ISO 8601; null where the clock of the box was not set, or it serves still."""
+
+    since: datetime | None
+    until: datetime | None
+
+
 class ModelItem(BaseModel):
-    """One model on this box."""
+    """One model on this box. `served`: the latest first; where it is `current`, the first of these goes on."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -40,6 +49,7 @@ class ModelItem(BaseModel):
     read_only: bool
     current: bool
     selectable: bool
+    served: list[ServicePeriod]
 
 
 class ModelList(BaseModel):
@@ -73,6 +83,10 @@ def router(services: Services) -> APIRouter:
             read_only=model.read_only,
             current=serves,
             selectable=services.versions.scope.holds(model),
+            served=[
+                ServicePeriod(since=each.since, until=each.until)
+                for each in services.versions.state.periods_of(ModelReference.of(model))
+            ],
         )
 
     @made.get("")

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from appliance.clock import BUILT
 from appliance.system.facts import (
     AccessFacts,
     Clock,
@@ -19,7 +20,7 @@ from appliance.system.facts import (
     OutboxFacts,
     Power,
 )
-from appliance.system.findings import BUILT, findings, is_well, is_wide
+from appliance.system.findings import findings, is_well, is_wide
 from appliance.vitals import Vitals
 
 GB = 10**9

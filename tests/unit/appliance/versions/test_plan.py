@@ -29,8 +29,9 @@ from appliance.versions.plan import (
     Wanted,
     next_step,
 )
+from appliance.versions.reference import ModelReference
 from appliance.versions.selection import Scope
-from appliance.versions.state import DownloadedModel, ModelReference, RememberedFailure, VersionState
+from appliance.versions.state import DownloadedModel, RememberedFailure, VersionState
 from models.store import StoredModel
 from models.wire.loop import DeploymentTarget, LoopModel
 
@@ -200,7 +201,7 @@ CASES: dict[str, tuple[dict[str, Any], Step]] = {
         Download(TARGET, "onnx"),
     ),
     "failed in one format, serving in another": (
-        {"state": FAILED.serving(reference("1.1", "onnx")), "models": [model("1.1", "onnx")], "loop": loop("1.1", BOTH)},
+        {"state": FAILED.serving(reference("1.1", "onnx"), failure("1.1").when), "models": [model("1.1", "onnx")], "loop": loop("1.1", BOTH)},
         Serving(TARGET),
     ),
     "here, failed, and from the Loop": (

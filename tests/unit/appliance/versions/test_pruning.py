@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.versions.pruning import removable, to_prune
-from appliance.versions.state import DownloadedModel, ModelReference, VersionState
+from appliance.versions.reference import ModelReference
+from appliance.versions.state import DownloadedModel, VersionState
 from models.store import StoredModel
 
 VERSIONS = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"]

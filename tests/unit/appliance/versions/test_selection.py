@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.versions.reference import ModelReference
 from appliance.versions.selection import Mode, Scope, at_start, is_seed, parse_mode, resolve
-from appliance.versions.state import ModelReference, VersionState
+from appliance.versions.state import VersionState
 from models.errors import UnknownVersion
 from models.store import StoredModel
 from models.zoo import SEED_ORGANIZATION, SEED_PROJECT

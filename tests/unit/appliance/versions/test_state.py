@@ -9,15 +9,8 @@ from typing import BinaryIO
 
 import pytest
 
-from appliance.versions.state import (
-    MAX_FAILURES,
-    STATE_FILE,
-    ModelReference,
-    RememberedFailure,
-    VersionState,
-    load,
-    save,
-)
+from appliance.versions.reference import ModelReference
+from appliance.versions.state import MAX_FAILURES, STATE_FILE, RememberedFailure, VersionState, load, save
 from models.errors import NoRoom, StorageRefused
 from models.files import FILE_SYSTEM, FileSystem
 from tests.support.crashing_files import disks_after_every_cut
@@ -175,15 +168,15 @@ def test_bytes_that_never_came_are_told_apart_by_what_the_loop_said_of_them() ->
 
 
 def test_what_is_gone_back_to_has_proven_itself() -> None:
-    state = VersionState().serving(reference("1.0"))
+    state = VersionState().serving(reference("1.0"), NOON)
     assert (state.current, state.last_good, state.on_probation) == (reference("1.0"), None, False), "nothing was before"
-    state = state.serving(reference("1.1"))
+    state = state.serving(reference("1.1"), NOON)
     assert (state.last_good, state.on_probation) == (reference("1.0"), True)
-    state = state.serving(reference("1.2"))
+    state = state.serving(reference("1.2"), NOON)
     assert (state.last_good, state.on_probation) == (reference("1.0"), True), "1.1 had not proven itself"
-    state = state.committed().serving(reference("1.3"))
+    state = state.committed().serving(reference("1.3"), NOON)
     assert state.last_good == reference("1.2")
-    state = state.serving(reference("1.2"), proven=True)
+    state = state.serving(reference("1.2"), NOON, proven=True)
     assert (state.last_good, state.on_probation) == (reference("1.2"), False), "what it replaces is unfit"
 
 

@@ -16,12 +16,17 @@ from tests.bench.incidents import Incident
 from tests.bench.load import Clients
 from tests.bench.measures import Sample, median, percentile
 from tests.bench.processes import cpu_seconds
+from tests.bench.rounds import run_stage
 
 OPEN = 3
 CAMERAS = 4
 LIMIT = 1.1
 IDLE_LIMIT = 1.0
 IDLE_ROUNDS = 3
+PART_OF_STAGE = 2
+"""Stages are so many times shorter, and rounds more, than elsewhere: the closer two stages follow each other, the less what
+others do on the machine differs between them.
+"""
 SETTLED = 1.5
 """Seconds after which a page that was opened or closed costs nothing more for that."""
 
@@ -51,8 +56,10 @@ class Visitors:
         self._told()
 
     def seen(self) -> Seen:
-        """Since they were opened, or this was asked. Raises RuntimeError if they were sent nothing."""
+        """Since they were opened, or this was asked. Raises RuntimeError if they were sent nothing, or cut off."""
         told = self._told()
+        if told["open"] != self._open:
+            raise RuntimeError(f"Of {self._open} pages only {told['open']} stayed connected.")
         if self._open and not told["updates"]:
             raise RuntimeError("The open pages were sent nothing: nothing would be measured.")
         return Seen(told["updates"], told["pictures"], told["cpu_seconds"])
@@ -72,12 +79,14 @@ def measure(clients: Clients, folder: Path, rounds: int, seconds: float) -> Inci
         command = [sys.executable, "-m", "tests.bench.visitors", "--port", str(server.port)]
         with LineProcess(command, folder / "visitors.log") as process:
             visitors = Visitors(process)
-            for number in range(rounds + 1):
+
+            def stage(length: float) -> Sample:
+                return clients.load(1, server.port, server.pid, seconds=length, autoupload="disabled", cameras=CAMERAS)
+
+            for number in range(rounds * PART_OF_STAGE + 1):
                 for count in _in_turn(tuple(samples), number):
                     visitors.have_open(count)
-                    sample = clients.load(
-                        1, server.port, server.pid, seconds=seconds, autoupload="disabled", cameras=CAMERAS
-                    )
+                    sample = run_stage(stage, seconds / PART_OF_STAGE)
                     told = visitors.seen()
                     if number == 0:
                         continue  # nobody is warm before the first round
@@ -92,7 +101,7 @@ def measure(clients: Clients, folder: Path, rounds: int, seconds: float) -> Inci
     if not all(each.pictures for each in seen):
         raise RuntimeError("The open pages were shown no pictures: their share would not be measured.")
     return Incident(
-        [*_beside_detections(samples, seen, seconds), *_idle(idle)],
+        [*_beside_detections(samples, seen, seconds / PART_OF_STAGE), *_idle(idle)],
         {
             "samples": {str(count): [sample.as_json() for sample in samples[count]] for count in samples},
             "idle_percent": {str(count): values for count, values in idle.items()},
@@ -120,6 +129,8 @@ def _beside_detections(samples: dict[int, list[Sample]], seen: Sequence[Seen], s
     ratios = [pages.p50 / none.p50 for none, pages in pairs]
     tails = [percentile(pages.milliseconds, 95) / percentile(none.milliseconds, 95) for none, pages in pairs]
     shown = median([each.pictures / seconds / OPEN for each in seen])
+    cpu = {count: median([sample.cpu_ms for sample in samples[count]]) for count in samples}
+    others = median([sample.others for sample in [*without, *with_pages]])
     what = f"{OPEN} dashboards open against none, 1 client"
     failures = sum(len(sample.failures) for sample in [*without, *with_pages])
     return [
@@ -139,6 +150,14 @@ def _beside_detections(samples: dict[int, list[Sample]], seen: Sequence[Seen], s
             1.25,
             "x",
             f"{tail[OPEN]:.1f} against {tail[0]:.1f} ms; {min(tails):.2f} to {max(tails):.2f}",
+        ),
+        Goal(
+            f"{what}: CPU per picture",
+            median([pages.cpu_ms / none.cpu_ms for none, pages in pairs]),
+            "≤",
+            1.15,
+            "x",
+            f"{cpu[OPEN]:.1f} against {cpu[0]:.1f} ms; others used {others:.0%} of the machine",
         ),
         Goal(f"{what}: failures", failures, "≤", 0, ""),
     ]

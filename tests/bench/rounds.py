@@ -74,11 +74,11 @@ def run_rounds(of: Mapping[str, Stage], count: int, seconds: float, say: Callabl
         say(f"round {number + 1} of {count}")
         order: Sequence[str] = list(of) if number % 2 == 0 else list(reversed(list(of)))
         for name in order:
-            rounds.samples[name].append(_run(of[name], seconds))
+            rounds.samples[name].append(run_stage(of[name], seconds))
     return rounds
 
 
-def _run(stage: Stage, seconds: float) -> Sample:
+def run_stage(stage: Stage, seconds: float) -> Sample:
     """One stage, with what others did on the machine meanwhile."""
     began, used = time.monotonic(), machine_cpu_seconds()
     sample = stage(seconds)

@@ -4,8 +4,8 @@ Each loads a page, connects as its script does, and does what costs the server s
 told of and says when it has them, and acknowledges what it has received. Drawing is nothing that the box has to do, and no
 browser takes processor time from the box where both share a machine.
 
-It waits for lines `{"open": 3}` on standard input, has that many pages open then, and answers with what came since the line
-before:
+It waits for lines `{"open": 3}` on standard input, has that many pages open then, and answers with how many of them are
+connected, and what came since the line before:
 
     {"open": 3, "updates": 40, "pictures": 25, "cpu_seconds": 0.03}
 """
@@ -42,13 +42,18 @@ class Visitor:
         self._url = url
         self._path = path
         self._session = session
-        self._socket = socketio.AsyncClient(reconnection=False, http_session=session)
+        self._socket = socketio.AsyncClient(reconnection=False)  # on a connection of its own, as in browsers
         self._elements: dict[str, Any] = {}
         self._client_id = ""
         self._received = 0
         self._fetching: set[asyncio.Task[None]] = set()
         self._acknowledging: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the page is connected."""
+        return bool(self._socket.connected)
 
     async def come(self) -> None:
         """Load the page and connect."""
@@ -137,7 +142,8 @@ async def serve(port: int, path: str) -> None:
             updates = sum(visitor.updates for visitor in visitors)
             pictures = sum(visitor.pictures for visitor in visitors)
             now = time.process_time()
-            print(json.dumps({"open": len(visitors), **said, "cpu_seconds": now - cpu}), flush=True)
+            there = sum(visitor.is_there for visitor in visitors)
+            print(json.dumps({"open": there, **said, "cpu_seconds": now - cpu}), flush=True)
             cpu = now
 
 

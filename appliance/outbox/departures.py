@@ -44,9 +44,18 @@ class Departures:
         count = 0
         with refusing("clear the outbox"):
             for folder in among:
-                for some in _in_chunks(self._pictures.ids(folder), CLEARED_AT_ONCE):
+                for some in self._to_clear(folder):
                     count += self._withdraw({folder: some})
                     yield count
+
+    def _to_clear(self, folder: Folder) -> Iterator[Sequence[str]]:
+        """What the index knows now, a part at a time: to list and sort all names on the disk would stop other threads for
+        long. Then what only the disk knows.
+        """
+        newest = next((entry.id for entry in self._ledger.page(folder, 1, newest_first=True)), "")
+        while some := [entry.id for entry in self._ledger.page(folder, CLEARED_AT_ONCE) if entry.id <= newest]:
+            yield some
+        yield from _in_chunks(self._ledger.unknown(folder), CLEARED_AT_ONCE)
 
     def hide(
         self, chosen: Mapping[Folder, Sequence[str]], tally: Tally, missing: Tally = "vanished"

@@ -211,6 +211,11 @@ class Ledger:
         with self.lock:
             return self._ask(lambda index: index.ids(folder))
 
+    def unknown(self, folder: Folder) -> list[str]:
+        """What lies there and was never entered: put there by hand, or incomplete."""
+        with self.lock:
+            return self._ask(lambda index: index.compare(folder, self._files.ids(folder))[0])
+
     def these(self, item_ids: Iterable[str], among: Sequence[Folder]) -> list[Entry]:
         """See `Index.these`."""
         listed = list(item_ids)

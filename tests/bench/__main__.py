@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench import autoupload, dashboard, fleet, incidents, machine, outbox, relevance, rounds
+from tests.bench import autoupload, dashboard, fleet, incidents, machine, outbox, outbox_page, relevance, rounds
 from tests.bench.contestants import BareLoops, appliance, bare_loop, plain_server, upstream_node
 from tests.bench.goals import Goal, table
 from tests.bench.load import Clients
 from tests.bench.photograph import write_photograph
 from tests.bench.processes import memory
 
-PARTS = ("rounds", "swap", "kill", "memory", "start", "relevance", "autoupload", "dashboard", "fleet", "drain", "save")
+PARTS = ("rounds", "swap", "kill", "memory", "start", "relevance", "autoupload", "dashboard", "fleet", "drain", "save", "page")
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,8 @@ def measure_incident(
         return fleet.measure(folder / part, effort.outage)
     if part == "drain":
         return outbox.drain(folder / part, effort.rounds, upstream=upstream)
+    if part == "page":
+        return outbox_page.measure(folder / part, effort.decisions // 20)
     if part == "save":
         return outbox.save(folder / part, effort.decisions // 2, effort.starts)
     data_folder = folder / part

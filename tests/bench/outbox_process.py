@@ -57,7 +57,13 @@ def opened(folder: Path) -> Outbox:
 
 def fill(folder: Path, pictures: int, size: int) -> dict[str, Any]:
     """Lay pictures out as a stopped appliance leaves them, but without syncing each of them."""
-    document, picture = METADATA.model_dump_json().encode(), os.urandom(size)
+    fill_with(folder, pictures, os.urandom(size))
+    return {"pictures": pictures}
+
+
+def fill_with(folder: Path, pictures: int, picture: bytes) -> None:
+    """The same with one and the same picture."""
+    document = METADATA.model_dump_json().encode()
     moment = datetime(2024, 1, 1, tzinfo=timezone.utc)
     queue = folder / "normal"
     queue.mkdir(parents=True)
@@ -70,7 +76,6 @@ def fill(folder: Path, pictures: int, size: int) -> dict[str, Any]:
             with open(path, "wb") as file:  # noqa: PTH123
                 file.write(data)
     os.sync()
-    return {"pictures": pictures}
 
 
 def open_it(folder: Path) -> dict[str, Any]:

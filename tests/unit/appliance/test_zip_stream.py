@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
+import subprocess
 import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from appliance.zip_stream import PIECE, ZipStream, _Window
+from appliance import zip_stream
+from appliance.zip_stream import PIECE, ZipStream
 
 PICTURE = bytes(range(256)) * 800
 
@@ -27,7 +31,7 @@ def test_it_holds_what_was_put_in() -> None:
         assert archive.read("normal/a.jpg") == PICTURE
         assert archive.getinfo("normal/a.jpg").compress_type == zipfile.ZIP_STORED, "a picture does not shrink"
         assert archive.getinfo("normal/a.json").compress_size < 100
-        assert archive.getinfo("normal/a.jpg").external_attr >> 16 == 0o644
+        assert archive.getinfo("normal/a.jpg").external_attr >> 16 == 0o100644
 
 
 def test_an_empty_one_is_a_zip() -> None:
@@ -91,12 +95,31 @@ def test_what_a_member_raises_ends_it() -> None:
         list(stream)
 
 
-def test_what_has_gone_out_is_not_written_anew() -> None:
-    window = _Window()
-    window.write(b"abcd")
-    assert window.seek(1) == 1
-    window.write(b"XY")
-    assert b"".join(window.taken()) == b"aXYd"
-    assert window.tell() == 3
-    with pytest.raises(ValueError, match="has gone out"):
-        window.seek(3)
+@pytest.mark.parametrize("limit", ["MOST_MEMBERS", "MOST_BYTES"])
+def test_beyond_the_bounds_of_the_old_form(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    """The fields of the old form say that Zip64's are to be read; here they do so early."""
+    monkeypatch.setattr(zip_stream, limit, 10)
+    with whole(*((f"{number}.jpg", b"1234567") for number in range(20))) as archive:
+        assert archive.testzip() is None
+        assert len(archive.namelist()) == 20
+        assert archive.infolist()[19].header_offset > 10
+
+
+def test_names_of_all_languages() -> None:
+    with whole(("öffentlich/ç.jpg", b"1"), ("plain.jpg", b"2")) as archive:
+        assert archive.namelist() == ["öffentlich/ç.jpg", "plain.jpg"]
+
+
+@pytest.mark.skipif(shutil.which("unzip") is None, reason="there is no unzip")
+def test_another_program_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "set.zip"
+    path.write_bytes(b"".join(ZipStream([("normal/a.jpg", PICTURE), ("normal/a.json", b"{}" * 1000)])))
+    told = subprocess.run(["unzip", "-t", path], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "No errors detected" in told.stdout
+
+
+def test_what_an_old_zip_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zip_stream, "MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match="a member may have 999"):
+        list(ZipStream([("a.jpg", bytes(1000))]))

@@ -91,6 +91,7 @@ def situation(**changes: Any) -> Situation:
 STATE = VersionState(current=reference("1.0"))
 TARGET = Wanted("id-1.1", "1.1")
 FAILED = STATE.remembering(failure("1.1"))
+FAILED_IN_ONE = FAILED.serving(reference("1.1", "onnx"), failure("1.1").when)
 NOT_AGAIN = "Model 1.1 is not tried again as it is: It returns NaN"
 KEY = ("id-1.1", "litert")
 
@@ -201,7 +202,7 @@ CASES: dict[str, tuple[dict[str, Any], Step]] = {
         Download(TARGET, "onnx"),
     ),
     "failed in one format, serving in another": (
-        {"state": FAILED.serving(reference("1.1", "onnx"), failure("1.1").when), "models": [model("1.1", "onnx")], "loop": loop("1.1", BOTH)},
+        {"state": FAILED_IN_ONE, "models": [model("1.1", "onnx")], "loop": loop("1.1", BOTH)},
         Serving(TARGET),
     ),
     "here, failed, and from the Loop": (

@@ -1,7 +1,7 @@
 """Debian's Chromium, as whoever sits in front of a page uses it: looks for words, presses, drops files, and waits.
 
 Nothing here sleeps for a fixed time: every look is repeated until it shows what is waited for. Each browser has a profile of
-its own, its own traffic is switched off, and no name but those of this machine can be resolved in it.
+its own, its own traffic is switched off, and no name but that of the box can be resolved in it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ FLAGS = (
     "MediaRouter,OptimizationHints,PasswordLeakDetection,Translate",
     "--metrics-recording-only",
     "--password-store=basic",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 )
 
 _NOT_YET = (
@@ -91,6 +90,7 @@ class Browser:
         options.binary_location = chromium
         for flag in FLAGS:
             options.add_argument(flag)
+        options.add_argument(f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {urlsplit(address).hostname}")
         options.add_argument(f"--window-size={width},{height}")
         if os.geteuid() == 0:
             options.add_argument("--no-sandbox")  # Chromium refuses its sandbox to root, as in containers

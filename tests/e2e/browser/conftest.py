@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,21 +92,33 @@ def open_browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ope
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
-    """A Loop with the project that the box follows, and one model that it deploys."""
-    with a_loop(tmp_path_factory.mktemp("loop")) as made:
-        made.make_project([category["name"] for category in seed_document()["categories"]])
+@contextmanager
+def a_shop(folder: Path) -> Iterator[tuple[Loop, Box]]:
+    """A Loop with a project, and a box that follows it, ready to detect with the model that came along."""
+    with a_loop(folder) as loop, a_box(folder, loop, environment={"RUNTIME": "onnx/cpu/1"}) as box:
+        loop.make_project([category["name"] for category in seed_document()["categories"]])
+        box.process.start()
+        box.process.wait_until("/readyz")
+        yield loop, box
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loop, Box]]:
+    """The one for all stories that leave the models alone; modes and outbox are as the story before left them."""
+    with a_shop(tmp_path_factory.mktemp("shop")) as made:
         yield made
 
 
-@pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory, loop: Loop) -> Iterator[Box]:
-    """A box that follows that Loop, ready to detect."""
-    with a_box(tmp_path_factory.mktemp("box"), loop, environment={"RUNTIME": "onnx/cpu/1"}) as made:
-        made.process.start()
-        made.process.wait_until("/readyz")
-        yield made
+@pytest.fixture
+def loop(shop: tuple[Loop, Box]) -> Loop:
+    """The Loop of the shop."""
+    return shop[0]
+
+
+@pytest.fixture
+def box(shop: tuple[Loop, Box]) -> Box:
+    """The box of the shop."""
+    return shop[1]
 
 
 @pytest.fixture

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.browser.chromium import Browser
+from tests.e2e.browser.conftest import a_shop
 from tests.e2e.circle import SHOP, Box, Loop
 from tests.service.bundles import document_of, model_zip, zip_of
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loop, Box]]:
+    """One whose models may come and go."""
+    with a_shop(tmp_path_factory.mktemp("shop")) as made:
+        yield made
 
 
 def zip_file(folder: Path, name: str, data: bytes) -> Path:

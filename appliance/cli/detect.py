@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,6 +20,7 @@ from models.bundle import Bundle
 from models.errors import DetectorApplianceError, InvalidInput, StorageRefused
 from models.image_headers import ImageLimits, read_header
 from models.wire.image_metadata import ImageMetadata
+from ui.kit.colours import palette
 
 MEGABYTE = 2**20
 WRITABLE = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WebP"}
@@ -31,7 +32,7 @@ class Looking:
     """Something that looks at pictures: this process, or a server. `colours`: category name -> `#rrggbb`."""
 
     look: Callable[[bytes, str], ImageMetadata]
-    colours: dict[str, str]
+    colours: Mapping[str, str]
 
 
 @click.command()
@@ -108,7 +109,7 @@ def _looking(place: Place, model: str | None) -> Iterator[Looking]:
 
 def _at(server: Server) -> Looking:
     categories = (server.about().get("model_info") or {}).get("categories", [])
-    colours = {category["name"]: category["color"] for category in categories if category.get("color")}
+    colours = palette({category["name"]: category.get("color") for category in categories})
     return Looking(lambda data, name: ImageMetadata.model_validate(server.detect(data, name)), colours)
 
 
@@ -117,7 +118,7 @@ def _here(place: Place, bundle: Bundle, stack: ExitStack) -> Looking:
     from appliance.cli.local import LocalModel
 
     model = stack.enter_context(LocalModel(bundle, place.settings))
-    colours = {category.name: category.color for category in bundle.model.categories if category.color}
+    colours = palette({category.name: category.color for category in bundle.model.categories})
     return Looking(lambda data, _name: model.detect(data), colours)
 
 
@@ -166,7 +167,7 @@ class _Drawing:
             raise InvalidInput(f"--draw {out.name} must end with one of {', '.join(WRITABLE)}, or name a folder.")
 
     def write(
-        self, data: bytes, found: ImageMetadata, colours: dict[str, str], source: Path, limits: ImageLimits
+        self, data: bytes, found: ImageMetadata, colours: Mapping[str, str], source: Path, limits: ImageLimits
     ) -> Path:
         """Returns where the picture is. Raises `StorageRefused`."""
         from appliance.cli.drawing import draw

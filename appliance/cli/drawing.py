@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import colorsys
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,26 +10,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from models.wire.detections import Detection, Detections, SegmentationDetection
+from ui.kit.colours import colour_of, ink_on
 
 Rectangle = tuple[float, float, float, float]
 """x1, y1, x2, y2, pixels."""
 
-_HEX = re.compile(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
-
-
-def colour_of(category: str, colours: Mapping[str, str]) -> tuple[int, int, int]:
-    """RGB of a category: the one it has (`#rrggbb`, category name -> text), else one that its name always gets."""
-    match = _HEX.fullmatch(colours.get(category) or "")
-    if match:
-        digits = match[1] if len(match[1]) == 6 else "".join(digit * 2 for digit in match[1])
-        return int(digits[0:2], 16), int(digits[2:4], 16), int(digits[4:6], 16)
-    hue = zlib.crc32(category.encode()) / 2**32
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, 0.95)
-    return round(255 * red), round(255 * green), round(255 * blue)
-
 
 def draw(pixels: NDArray[np.uint8], found: Detections, colours: Mapping[str, str]) -> Image.Image:
-    """The picture (height, width, 3, uint8 RGB) with everything that was found in it.
+    """The picture (height, width, 3, uint8 RGB) with everything that was found in it, in the `colours` (`#rrggbb`) of the
+    categories with these names. Who is not among them has the colour of its name.
 
     Boxes are top-left x, y, width, height and points centres, in pixels of this picture. Lines and text grow with it.
     """
@@ -68,7 +55,7 @@ class _Canvas:
         side = min(picture.size)
         self._line = max(2, round(side / 250))
         self._font = ImageFont.load_default(size=max(11, round(side / 32)))
-        self._labels: list[tuple[str, tuple[int, int, int], float, float]] = []
+        self._labels: list[tuple[str, str, float, float]] = []
 
     def box(self, found: Detection, rectangle: Rectangle) -> None:
         self._pen.rectangle(_inside(rectangle, self._size), outline=self._colour(found), width=self._line)
@@ -97,7 +84,7 @@ class _Canvas:
             place = self._free_place(text, x, y, written)
             written.append(place)
             self._pen.rectangle(place, fill=colour)
-            self._pen.text((place[0] + self._line, place[1]), text, fill=_readable_on(colour), font=self._font)
+            self._pen.text((place[0] + self._line, place[1]), text, fill=ink_on(colour), font=self._font)
 
     def _free_place(self, text: str, x: float, y: float, taken: Sequence[Rectangle]) -> Rectangle:
         """Above the place where there is room, else below, moved down past labels that are there already."""
@@ -113,8 +100,8 @@ class _Canvas:
             place = (x, y, x + width, y + height)
         return place
 
-    def _colour(self, found: Detection) -> tuple[int, int, int]:
-        return colour_of(found.category_name, self._colours)
+    def _colour(self, found: Detection) -> str:
+        return self._colours.get(found.category_name) or colour_of(found.category_name)
 
 
 def _inside(rectangle: Rectangle, size: tuple[int, int]) -> Rectangle:
@@ -126,8 +113,3 @@ def _inside(rectangle: Rectangle, size: tuple[int, int]) -> Rectangle:
 
 def _cross(one: Rectangle, other: Rectangle) -> bool:
     return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
-
-
-def _readable_on(colour: tuple[int, int, int]) -> str:
-    red, green, blue = colour  # weights of ITU-R BT.601
-    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"

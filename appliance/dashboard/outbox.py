@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
 from appliance.dashboard.long_work import Worker
@@ -29,7 +29,7 @@ BYTES_SHOWN = 16 * MIB
 class Outbox:
     """See `ui.ports.Outbox`."""
 
-    def __init__(self, services: Services, maker: Maker, colours: Callable[[], dict[str, str | None]]) -> None:
+    def __init__(self, services: Services, maker: Maker, colours: Callable[[], Mapping[str, str]]) -> None:
         self.can = OutboxCan(export="/api/v1/outbox/export")
         self._services = services
         self._outbox = services.outbox

@@ -109,7 +109,7 @@ def _size(width: int, height: int, longest_side: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def marks(found: ImageMetadata, colours: Mapping[str, str | None]) -> tuple[Mark, ...]:
+def marks(found: ImageMetadata, colours: Mapping[str, str]) -> tuple[Mark, ...]:
     """What was found, the surest first, and what people said of it. `colours` by the names of categories."""
     made = [
         *(
@@ -125,7 +125,7 @@ def marks(found: ImageMetadata, colours: Mapping[str, str | None]) -> tuple[Mark
     return tuple(_coloured([*made, *said], colours))
 
 
-def _coloured(plain: Iterable[Mark], colours: Mapping[str, str | None]) -> Iterable[Mark]:
+def _coloured(plain: Iterable[Mark], colours: Mapping[str, str]) -> Iterable[Mark]:
     for mark in plain:
         colour = colours.get(mark.name)
         yield mark if colour is None else Mark(mark.name, mark.confidence, mark.box, mark.point, mark.mask, colour)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from appliance.dashboard.pictures import LONGEST_SIDE, MIB, THUMB_QUALITY, THUMB_SIDE, Maker, Shelf, marks
@@ -15,6 +15,7 @@ from appliance.recent import Glimpse, Recent
 from appliance.services import Services
 from models.errors import DetectorApplianceError, InvalidInput
 from models.wire.image_metadata import BoxAnnotation, ImageMetadata
+from ui.kit.colours import palette
 from ui.kit.feed import Feed
 from ui.ports import CameraSight, Sight
 
@@ -74,10 +75,10 @@ class Seeing:
         serving = self._services.supervisor.serving
         return tuple(category.name for category in serving.bundle.model.categories) if serving is not None else ()
 
-    def colours(self) -> dict[str, str | None]:
-        """The colours that the serving model gives its categories."""
+    def colours(self) -> Mapping[str, str]:
+        """The colours of the serving model's categories, by their names."""
         serving = self._services.supervisor.serving
-        return {each.name: each.color for each in serving.bundle.model.categories} if serving is not None else {}
+        return palette({each.name: each.color for each in serving.bundle.model.categories} if serving else {})
 
     async def jpeg(self, kind: str, key: str) -> bytes | None:
         return self._shelf.get(f"{kind}/{key}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ui.kit
-from ui.kit.marks import contrast
+from ui.kit.colours import contrast
 
 CSS = (Path(ui.kit.__file__).parent / "theme.css").read_text("utf-8")
 

@@ -3,7 +3,7 @@
     JOB_FOLDER/
       job.json             this
       checkpoints/last.pt  from which the training goes on when it is started again
-      best/                the best model so far, a bundle of format `appliance_pytorch`
+      best/<number>/       the best models so far, bundles of format `appliance_pytorch`; the highest is the best
 
 The command line and the node both start `trainer_companion.training` with the folder's path and read what it prints
 (`trainer_companion.progress`). SIGTERM asks it to stop soon and keep the best model.

@@ -1,0 +1,256 @@
+"""The recipe of the edge family: small one-stage detectors, from scratch or from an earlier model."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.bundle import open_bundle, read_document
+from models.errors import BundleError, InvalidInput
+from models.files import FILE_SYSTEM, refusal
+from models.wire.training import PretrainedModel
+from trainer_companion import job as jobs
+from trainer_companion.hyperparameters import Hyperparameters
+from trainer_companion.progress import Best, Confusion, Done, Started, Warned
+from trainer_companion.recipes import Session
+from trainer_companion.variants import EDGE_VARIANTS, edge_variant
+
+if TYPE_CHECKING:
+    from networks.base import Network
+    from networks.edge import EdgeNetwork
+    from trainer_companion.dataset import Dataset
+    from trainer_companion.evaluation import Evaluation
+
+FAMILY = "edge"
+
+SHORTEST_SIDE = 64
+"""Pixels of the input; what `networks.edge` takes."""
+
+KEPT = 2
+"""Best models that stay on disk: the newest, and one that somebody may be reading."""
+
+
+class EdgeRecipe:
+    """See `trainer_companion.recipes.Recipe`."""
+
+    name = FAMILY
+    variants: Sequence[PretrainedModel] = tuple(variant.offered for variant in EDGE_VARIANTS)
+    hyperparameters: type[Hyperparameters] = Hyperparameters
+
+    def takes(self, base: Path) -> bool:
+        """See `trainer_companion.recipes.Recipe.takes`."""
+        with contextlib.suppress(BundleError, OSError):
+            inference = read_document(base).get("inference")
+            return isinstance(inference, dict) and inference.get("family") == FAMILY
+        return False
+
+    def train(self, session: Session) -> Done:
+        """See `trainer_companion.recipes.Recipe.train`."""
+        return train(session)
+
+
+def train(session: Session) -> Done:
+    """The whole training, from top to bottom."""
+    from trainer_companion.evaluation import evaluate
+    from trainer_companion.fitting import Learning, fit
+    from trainer_companion.losses import EdgeLearner
+    from trainer_companion.memory import OutOfMemory, find_batch_size, most_pictures
+    from trainer_companion.pixels import open_store
+    from trainer_companion.team import Team
+
+    dataset, team, hyper = session.dataset, session.team, session.hyperparameters
+    network = prepared_network(session)
+    width, height = network.input.width, network.input.height
+    training, held_out, test = dataset.of("train"), dataset.of("val") or dataset.of("test"), dataset.of("test")
+    stores = {
+        name: open_store(pictures, width, height, session.folder / f"{name}.pixels", team)
+        for name, pictures in (("train", training), ("held_out", held_out))
+    }
+    if bad := sum(len(store.bad) for store in stores.values()):
+        session.say(Warned(message=f"Left out, because they cannot be decoded: {bad} of the pictures."))
+    if len(stores["train"].bad) == len(training):
+        raise InvalidInput(f"None of the {len(training)} pictures for training can be decoded.")
+    try:
+        most = most_pictures(hyper.max_batch_size, session.folder, session.device)
+        alone = EdgeLearner(network, Team()).to(session.device)
+        batch_size = team.least(find_batch_size(alone, network, session.device, most, session.job.vram_limit_gb))
+    except OutOfMemory as error:
+        raise InvalidInput(f"{error}; choose a smaller variant or resolution, or raise VRAM_LIMIT_GB.") from error
+    session.say(
+        Started(
+            variant=session.job.variant,
+            architecture=FAMILY,
+            device=_device_name(session),
+            processes=team.size,
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            train_images=len(training) - len(stores["train"].bad),
+            val_images=len(dataset.of("val")),
+            test_images=len(test),
+            batch_size=batch_size,
+            hyperparameters={**hyper.model_dump(), "batch_size": batch_size, "resolution": max(width, height)},
+        )
+    )
+    learning = Learning(
+        learner=EdgeLearner(network, team),
+        network=network,
+        hyperparameters=hyper,
+        train=training,
+        held_out=held_out,
+        train_store=stores["train"],
+        held_out_store=stores["held_out"],
+        batch_size=batch_size,
+        identity=identity(session, network),
+    )
+
+    def keep_best(best: Network, evaluation: Evaluation, epoch: int, number: int) -> Best:
+        return write_best(session, best, evaluation, epoch, number)
+
+    fitted = fit(session, learning, keep_best)
+    best = fitted.best
+    map50, mean = best.map50, best.map
+    if held_out != test and test:
+        from networks.bundles import read
+
+        chosen = read(open_bundle(Path(best.bundle), verify_hashes=False)).to(session.device)
+        store = open_store(test, width, height, session.folder / "test.pixels", team)
+        measured = evaluate(chosen, store, test, team, session.device)
+        map50, mean = measured.map50, measured.map
+    return Done(
+        reason=fitted.reason,
+        epochs=fitted.epochs,
+        best_epoch=best.epoch,
+        map50=map50,
+        map=mean,
+        seconds=session.stopping.elapsed,
+        bundle=best.bundle,
+    )
+
+
+def prepared_network(session: Session) -> EdgeNetwork:
+    """The network that a job asks for, with the weights of its base model as far as they fit.
+
+    Raises `BundleError` for a base model that cannot be used.
+    """
+    import torch
+
+    from networks.base import family
+    from networks.edge import EdgeNetwork
+    from trainer_companion.base_models import adopt
+
+    job, dataset = session.job, session.dataset
+    base = None if job.base is None else open_bundle(job.base, verify_hashes=False)
+    if job.variant is not None:
+        variant = edge_variant(job.variant)
+        architecture, resolution = dict(variant.architecture), variant.resolution
+    else:
+        assert base is not None
+        architecture, resolution = _architecture_of(base.model.inference), base.model.resolution or 0
+    if session.hyperparameters.resolution is not None or "input_width" not in architecture:
+        asked = session.hyperparameters.resolution or resolution
+        architecture["input_width"], architecture["input_height"] = input_size(
+            dataset, asked, keep_aspect=session.hyperparameters.keep_aspect
+        )
+    torch.manual_seed(job.seed)
+    network = family(FAMILY).build(architecture, len(dataset.categories))
+    assert isinstance(network, EdgeNetwork)
+    if base is not None:
+        adopted = adopt(network, base, dataset.categories, by_class=(".logits.",))
+        session.say(Warned(message=adopted.sentence))
+    return network
+
+
+def _architecture_of(inference: Any) -> dict[str, Any]:
+    found = (inference.model_extra or {}).get("architecture") if inference is not None else None
+    if not isinstance(found, dict):
+        raise BundleError("The base model does not say its architecture; name a variant, or take another base model.")
+    return dict(found)
+
+
+def input_size(dataset: Dataset, resolution: int, *, keep_aspect: bool) -> tuple[int, int]:
+    """Width and height of the input in pixels, multiples of 32; the larger is `resolution`.
+
+    `keep_aspect`: in the proportions that the pictures have as a rule, else a square.
+    """
+    if not keep_aspect:
+        return resolution, resolution
+    aspect = float(np.median([picture.width / picture.height for picture in dataset.pictures]))
+    shorter = max(SHORTEST_SIDE, round(resolution * min(aspect, 1 / aspect) / 32) * 32)
+    return (resolution, shorter) if aspect >= 1 else (shorter, resolution)
+
+
+def identity(session: Session, network: Network) -> str:
+    """What has to be the same for a checkpoint to be of this training: pictures, network, numbers that matter."""
+    lasting = {"epochs", "minutes", "patience", "max_batch_size"}
+    said = [
+        network.architecture,
+        session.dataset.keys,
+        session.hyperparameters.model_dump(exclude=lasting),
+        session.job.seed,
+        str(session.job.base),
+        [(picture.name, picture.split, len(picture.boxes)) for picture in session.dataset.pictures],
+    ]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def write_best(session: Session, network: Network, evaluation: Evaluation, epoch: int, number: int) -> Best:
+    """Write the network as a complete bundle with a new name, and say what it is. Older ones but one go.
+
+    Raises `StorageRefused`, `NoRoom`.
+    """
+    from networks import bundles
+
+    folder = session.folder / jobs.BEST
+    target = folder / f"{number:06}"
+    try:
+        FILE_SYSTEM.make_folders(folder)
+        staged = folder / f".{target.name}.new"
+        FILE_SYSTEM.remove_tree(staged)
+        bundles.write(
+            staged,
+            network,
+            FAMILY,
+            session.dataset.categories,
+            conf_threshold=evaluation.conf_threshold,
+            more={"format": bundles.FORMAT, "training": _about(session, evaluation, epoch)},
+        )
+        FILE_SYSTEM.remove_tree(target)
+        FILE_SYSTEM.rename_durably(staged, target)
+        for old in sorted(each for each in folder.iterdir() if each.name.isdigit())[:-KEPT]:
+            FILE_SYSTEM.remove_tree(old)
+    except OSError as error:
+        raise refusal(error, "keep the best model") from error
+    confusion: dict[str, Confusion] = dict(zip(session.dataset.keys, evaluation.confusion, strict=True))
+    return Best(
+        epoch=epoch,
+        map50=evaluation.map50,
+        map=evaluation.map,
+        conf_threshold=evaluation.conf_threshold,
+        confusion_matrix=confusion,
+        bundle=str(target),
+    )
+
+
+def _about(session: Session, evaluation: Evaluation, epoch: int) -> dict[str, Any]:
+    """What model.json says of its training."""
+    return {
+        "variant": session.job.variant,
+        "seed": session.job.seed,
+        "epochs": epoch,
+        "map50": round(evaluation.map50, 4),
+        "map": round(evaluation.map, 4),
+        "f1": round(evaluation.f1, 4),
+    }
+
+
+def _device_name(session: Session) -> str:
+    import torch
+
+    if session.device.type == "cuda":
+        return torch.cuda.get_device_name(session.device)
+    return "cpu"

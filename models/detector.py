@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -86,16 +86,34 @@ class Detector:
 
     def candidates(self, pixels: NDArray[np.uint8]) -> Candidates:
         """Run a prepared picture; unnamed, unsuppressed. Raises `ModelFailed`."""
-        return self._decode(self._infer(pixels))
+        return self.decode(self.outputs(pixels))
+
+    def outputs(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """What the weights say of a prepared picture, before the head reads it. Raises `ModelFailed`."""
+        with self._copies.borrowed() as model:
+            return self._infer_with(model, pixels)
+
+    def decode(self, outputs: list[NDArray[np.float32]]) -> Candidates:
+        """What the head reads from `outputs`. Raises `ModelFailed`."""
+        with mapped(OutputsImplausible, f"The head {self._inference.head} cannot read what the model returned"):
+            return _checked(self._head.decode(outputs, self._context))
+
+    def suppressed(self, candidates: Candidates) -> Candidates:
+        """The candidates that stay after non-maximum suppression (where the head needs one), at most `MAX_DETECTIONS`."""
+        boxes, classes, scores = candidates.boxes, candidates.classes, candidates.scores
+        if boxes is None or not self._head.needs_nms:
+            return candidates
+        best = geometry.nms(boxes, scores, classes, self._inference.nms_iou, MAX_DETECTIONS)
+        return Candidates(boxes[best], classes[best], scores[best])
 
     def detect(self, picture: bytes | memoryview | NDArray[np.uint8]) -> Answer:
         """What is in the picture, down to the floor. Raises `InvalidInput` or `ModelFailed`."""
         started = time.perf_counter()
         prepared = self.prepare(picture)
         decoded = time.perf_counter()
-        outputs = self._infer(prepared.pixels)
+        outputs = self.outputs(prepared.pixels)
         inferred = time.perf_counter()
-        detections = self.name(self._decode(outputs), prepared)
+        detections = self.name(self.decode(outputs), prepared)
         ended = time.perf_counter()
         return Answer(
             detections,
@@ -104,16 +122,29 @@ class Detector:
             prepared.source_height,
         )
 
+    def detect_together(self, prepared: Sequence[Prepared]) -> list[Detections]:
+        """What is in pictures that were prepared here, in their order, run as one batch where the runtime can do that.
+
+        Raises `ModelFailed`.
+        """
+        if not prepared:
+            return []
+        with self._copies.borrowed() as model:
+            together = getattr(model, "infer_batch", None)
+            if together is None:
+                outputs = [self._infer_with(model, each.pixels) for each in prepared]
+            else:
+                with mapped(ModelFailed, f"The runtime {self.choice.runtime} failed"):
+                    outputs = together(np.stack([each.pixels for each in prepared]))
+        return [self.name(self.decode(found), each) for found, each in zip(outputs, prepared, strict=True)]
+
     def name(self, candidates: Candidates, prepared: Prepared) -> Detections:
         """Suppress, limit, put into the picture's pixels and name. Classes without a category are dropped."""
         known = np.isin(candidates.classes, np.fromiter(self._categories, dtype=np.int64, count=len(self._categories)))
         keep = np.flatnonzero(known & (candidates.scores >= self._floor))
-        boxes, classes, scores = candidates.boxes, candidates.classes[keep], candidates.scores[keep]
-        if boxes is not None:
-            boxes = boxes[keep]
-            if self._head.needs_nms:
-                best = geometry.nms(boxes, scores, classes, self._inference.nms_iou, MAX_DETECTIONS)
-                boxes, classes, scores = boxes[best], classes[best], scores[best]
+        boxes = None if candidates.boxes is None else candidates.boxes[keep]
+        kept = self.suppressed(Candidates(boxes, candidates.classes[keep], candidates.scores[keep]))
+        boxes, classes, scores = kept.boxes, kept.classes, kept.scores
         order = np.argsort(-scores, kind="stable")[:MAX_DETECTIONS]
         found = Detections()
         in_picture = None if boxes is None else prepared.placement.to_source(boxes)
@@ -150,19 +181,11 @@ class Detector:
         """Have every copy look at a picture once, and see that it can. Raises `ModelFailed`."""
         prepared = self.prepare(picture)
         for model in self._copies.loaded:
-            self.name(self._decode(self._infer_with(model, prepared.pixels)), prepared)
-
-    def _infer(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        with self._copies.borrowed() as model:
-            return self._infer_with(model, pixels)
+            self.name(self.decode(self._infer_with(model, prepared.pixels)), prepared)
 
     def _infer_with(self, model: LoadedModel, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         with mapped(ModelFailed, f"The runtime {self.choice.runtime} failed"):
             return model.infer(pixels)
-
-    def _decode(self, outputs: list[NDArray[np.float32]]) -> Candidates:
-        with mapped(OutputsImplausible, f"The head {self._inference.head} cannot read what the model returned"):
-            return _checked(self._head.decode(outputs, self._context))
 
 
 @contextmanager

@@ -85,13 +85,18 @@ class TorchModel:
 
     def infer(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """See `models.runtimes.base.LoadedModel.infer`."""
+        return self.infer_batch(image[np.newaxis])[0]
+
+    def infer_batch(self, images: NDArray[np.uint8]) -> list[list[NDArray[np.float32]]]:
+        """See `models.runtimes.base.LoadedModel`."""
         import torch
 
-        tensor = to_tensor(image, self._weights.input, np.dtype(np.float32))
+        tensors = [to_tensor(image, self._weights.input, np.dtype(np.float32)) for image in images]
         torch.set_num_threads(self._threads)
         with torch.inference_mode():
-            outputs = self._network(torch.from_numpy(tensor).to(self._device))
-        return [output.float().cpu().numpy() for output in outputs]
+            outputs = self._network(torch.from_numpy(np.concatenate(tensors)).to(self._device))
+        arrays = [output.float().cpu().numpy() for output in outputs]
+        return [[array[index : index + 1] for array in arrays] for index in range(len(images))]
 
     def close(self) -> None:
         """Frees the weights and what they take on a graphics card."""

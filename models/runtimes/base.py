@@ -62,7 +62,11 @@ weights are loaded twice (LiteRT on a CPU); `shared`, several threads may call `
 
 
 class LoadedModel(Protocol):
-    """Weights, ready to run. One thread at a time calls `infer`, unless `concurrency` is `shared`."""
+    """Weights, ready to run. One thread at a time calls `infer`, unless `concurrency` is `shared`.
+
+    A model may have a method `infer_batch`, too: like `infer` for several pictures, (B, height, width, 3), with a list of
+    what `infer` returns.
+    """
 
     @property
     def concurrency(self) -> Concurrency: ...

@@ -1,0 +1,289 @@
+"""Pictures of a project, from the Loop to the disk: several at a time, each once, and only whole ones.
+
+A picture that is there under its name is complete: it came under another one, was decoded, and was synced before it got
+its name, many together. One that is damaged leaves a mark in its place, so that it is not fetched again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import re
+import shutil
+import subprocess
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from models.errors import ImageUnreadable, InputTooLarge, NotInLoop
+from models.files import FILE_SYSTEM, FileSystem, refusal
+from models.image_headers import DEFAULT_LIMITS, check_picture, read_header
+from models.wire.project_data import ImageData, ProjectData
+from trainer_companion.loop_dataset import Stored
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 10
+"""Requests to the Loop at the same time."""
+
+ASK_FOR = 100
+"""Images that one request may name."""
+
+SYNC_EVERY = 200
+"""Pictures that get their names together: the most that is fetched again after a power cut."""
+
+HEADER_BYTES = 256 * 1024
+"""Of a picture that is there already: enough to read its size."""
+
+DAMAGED = ".damaged"
+INCOMING = ".incoming"
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+Progress = Callable[[float], None]
+Inspect = Callable[[Path, bytes], "Stored"]
+
+
+class Source(Protocol):
+    """What is needed of a project of the Loop: see `models.loop.project.LoopProject`."""
+
+    async def data(self, state: str | None = None) -> ProjectData: ...
+
+    async def images(self, ids: Sequence[str], model_version: str | None = None) -> list[ImageData]: ...
+
+    async def download_image(self, image_id: str) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What lies on the disk: image id -> picture. `skipped`: those that are damaged, or that the Loop does not have."""
+
+    stored: dict[str, Stored]
+    skipped: int
+
+
+def file_name(image_id: str) -> str:
+    """Of the picture with this id, which comes from the Loop and may be anything."""
+    return f"{image_id if _PLAIN.fullmatch(image_id) else hashlib.sha256(image_id.encode()).hexdigest()}.jpg"
+
+
+async def described(source: Source, ids: Sequence[str], progress: Progress) -> list[ImageData]:
+    """What the Loop knows of these images, in the order of the ids. Raises `LoopError`."""
+    portions = [ids[start : start + ASK_FOR] for start in range(0, len(ids), ASK_FOR)]
+    found: dict[str, ImageData] = {}
+    done = 0
+
+    async def ask(some: Sequence[str]) -> None:
+        nonlocal done
+        for image in await source.images(some):
+            found[image.id] = image
+        done += 1
+        progress(done / len(portions))
+
+    await _several(ask, portions)
+    return [found[id] for id in ids if id in found]
+
+
+class Images:
+    """The folder of the pictures of one project. `inspect` is given a file and its bytes, see `inspected`."""
+
+    def __init__(self, folder: Path, files: FileSystem = FILE_SYSTEM, inspect: Inspect | None = None) -> None:
+        self._folder = folder
+        self._files = files
+        self._inspect = inspect or inspected
+        self.fetched = 0
+        """Pictures that came over the network since this was made."""
+
+    async def fetch(self, source: Source, ids: Sequence[str], progress: Progress) -> Fetched:
+        """Have these pictures on the disk. Raises `LoopError` and `StorageRefused`; what has come by then stays."""
+        ids = list(dict.fromkeys(ids))
+        stored, missing, damaged = await asyncio.to_thread(self._there, ids)
+        total, skipped = max(1, len(ids)), damaged
+        arrived: dict[str, Stored] = {}
+        naming = asyncio.Lock()
+        progress((len(ids) - len(missing)) / total)
+
+        async def name_them() -> None:
+            async with naming:
+                batch = list(arrived)
+                await asyncio.to_thread(self._name, batch)
+                for id in batch:
+                    stored[id] = arrived.pop(id)
+
+        async def get(id: str) -> None:
+            nonlocal skipped
+            try:
+                data = await source.download_image(id)
+            except NotInLoop as error:  # deleted meanwhile
+                log.warning("%s", error)
+                skipped += 1
+                return
+            self.fetched += 1
+            found = await asyncio.to_thread(self._take, id, data)
+            if found is None:
+                skipped += 1
+            else:
+                arrived[id] = found
+            progress((len(stored) + len(arrived) + skipped) / total)
+            if len(arrived) >= SYNC_EVERY and not naming.locked():
+                await name_them()
+
+        try:
+            await _several(get, missing)
+        finally:
+            if arrived:
+                await _to_its_end(name_them())
+        progress(1.0)
+        return Fetched({id: stored[id] for id in ids if id in stored}, skipped)
+
+    def forget_damage(self) -> None:
+        """Fetch damaged pictures once more from now on: somebody may have mended them. Blocks."""
+        try:
+            for mark in self._folder.glob(f"*{DAMAGED}"):
+                self._files.unlink(mark)
+        except OSError as error:
+            raise refusal(error, f"look through {self._folder}") from error
+
+    def keep_only(self, ids: Sequence[str]) -> int:
+        """Remove the pictures of all other ids; returns how many. Blocks."""
+        names = {file_name(id) for id in ids}
+        gone = 0
+        try:
+            for path in list(self._folder.iterdir()) if self._folder.is_dir() else []:
+                if path.name not in names and path.name.removesuffix(DAMAGED) not in names:
+                    self._files.remove_tree(path)
+                    gone += 1
+        except OSError as error:
+            raise refusal(error, f"clear {self._folder}") from error
+        return gone
+
+    def _there(self, ids: Sequence[str]) -> tuple[dict[str, Stored], list[str], int]:
+        """Pictures on the disk, ids that have to be fetched, and the number of damaged ones."""
+        try:
+            self._files.make_folders(self._folder)
+            names = {path.name for path in self._folder.iterdir()}
+            for name in names:
+                if name.endswith(INCOMING):  # cut off before it got its name
+                    self._files.remove_tree(self._folder / name)
+        except OSError as error:
+            raise refusal(error, "store the pictures of the project") from error
+        stored: dict[str, Stored] = {}
+        missing: list[str] = []
+        damaged = 0
+        for id in ids:
+            name = file_name(id)
+            if name + DAMAGED in names:
+                damaged += 1
+                continue
+            size = _size_of(self._folder / name) if name in names else None
+            if size is None:
+                missing.append(id)
+            else:
+                stored[id] = Stored(name, *size)
+        return stored, missing, damaged
+
+    def _take(self, id: str, data: bytes) -> Stored | None:
+        """Write a picture under a preliminary name; None where it is damaged, which is noted."""
+        name = file_name(id)
+        incoming = self._folder / f"{name}{INCOMING}"
+        try:
+            self._files.remove_tree(incoming)
+            with self._files.create_exclusive(incoming) as file:
+                file.write(data)
+            try:
+                found = self._inspect(incoming, data)
+            except (ImageUnreadable, InputTooLarge) as error:
+                log.warning("image %s is left out: %s", id, error)
+                self._files.remove_tree(incoming)
+                self._files.write_atomically(self._folder / f"{name}{DAMAGED}", str(error).encode())
+                return None
+        except OSError as error:
+            raise refusal(error, f"store image {id[:100]}") from error
+        return Stored(name, found.width, found.height)
+
+    def _name(self, ids: Sequence[str]) -> None:
+        """Sync what came, and give it its names."""
+        try:
+            self._files.sync_everything()
+            for id in ids:
+                name = file_name(id)
+                self._files.rename(self._folder / f"{name}{INCOMING}", self._folder / name)
+            self._files.sync_folder(self._folder)
+        except OSError as error:
+            raise refusal(error, "store the pictures of the project") from error
+
+
+def inspected(path: Path, data: bytes) -> Stored:
+    """The picture as displayed, once it is known to be whole: by jpeginfo where that is installed, else by decoding it.
+
+    Blocks. Raises `ImageUnreadable` and `InputTooLarge`.
+    """
+    header = check_picture(data, DEFAULT_LIMITS)
+    tool = shutil.which("jpeginfo")
+    if tool is not None and header.format == "jpeg":
+        said = subprocess.run([tool, "-c", str(path)], capture_output=True, timeout=60, check=False)  # noqa: S603
+        if b"OK" not in said.stdout:
+            raise ImageUnreadable(f"jpeginfo finds it damaged: {said.stdout[-200:].decode('utf-8', 'replace').strip()}")
+    else:
+        _decode(data)
+    return Stored("", header.width, header.height)
+
+
+def _decode(data: bytes) -> None:
+    import cv2
+    import numpy as np
+
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise ImageUnreadable("The picture could not be decoded.") from error
+    if pixels is None:
+        raise ImageUnreadable("The picture could not be decoded.")
+
+
+def _size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height as displayed; None for what is no picture."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(HEADER_BYTES)
+        try:
+            header = read_header(data)
+        except ImageUnreadable:  # a header that is longer than most
+            header = read_header(path.read_bytes())
+    except (OSError, ImageUnreadable, InputTooLarge):
+        return None
+    return header.width, header.height
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do it even if this task is cancelled meanwhile; then that is what is raised."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # looked at: the cancellation is what is reported
+        raise
+
+
+async def _several(work: Callable[..., Awaitable[None]], items: Sequence[object]) -> None:
+    """Do it for each item, `AT_ONCE` at a time. What one raises ends all, and is raised when they have ended."""
+    waiting = iter(items)
+
+    async def worker() -> None:
+        for item in waiting:
+            await work(item)
+
+    workers = [asyncio.create_task(worker()) for _ in range(min(AT_ONCE, len(items)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for each in workers:
+            each.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)

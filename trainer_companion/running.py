@@ -1,0 +1,160 @@
+"""The training itself: a child process, watched, whose words become what people and the Loop see."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainer_companion import job as jobs
+from trainer_companion import progress
+from trainer_companion.children import Child, ChildFailed
+from trainer_companion.loop_dataset import COMPUTE_VALIDATION_SET
+from trainer_companion.preparing import is_uuid
+from trainer_companion.progress import Best, Done, Failed, Progress, Started, Warned
+from trainer_companion.stages import HopelessError
+from trainer_companion.workplace import Workplace
+
+log = logging.getLogger(__name__)
+
+STOP_WITHIN_S = 300.0
+"""A training that was stopped has so long to keep its best model in peace; then it is ended."""
+
+MOST_POINTS = 2000
+"""Of a curve; the oldest go."""
+
+Command = Callable[[Path, int], Sequence[str]]
+
+
+@dataclass
+class Watched:
+    """What the process has said, for people. `curve`: share, loss and mAP50 over time."""
+
+    started: Started | None = None
+    progress: Progress | None = None
+    warnings: deque[str] = field(default_factory=lambda: deque(maxlen=50))
+    curve: deque[Progress] = field(default_factory=lambda: deque(maxlen=MOST_POINTS))
+    words: deque[str] = field(default_factory=deque)
+
+
+class Running:
+    """The stage in which the process runs. `found` is called after each new best model."""
+
+    def __init__(
+        self, work: Workplace, watched: Watched, found: Callable[[], Awaitable[None]], command: Command = jobs.command
+    ) -> None:
+        self._work = work
+        self._watched = watched
+        self._found = found
+        self._command = command
+        self._child = Child(work.folders.job(work.run), work.files)
+        self._done: Done | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process."""
+        return self._child.is_running
+
+    async def run(self) -> None:
+        """Train to the end, or on to it. Raises `HopelessError`, and `ChildFailed` where another try may help.
+
+        A training that has found a model never ends without it: what went wrong then stays beside it as an error.
+        """
+        run = self._work.run
+        if run.stopping:  # it was on its way to the end when this program was killed
+            self._has_a_model("the training was stopped before it had found a model")
+            return
+        folder = await self._work.make_folder(self._work.folders.job(run))
+        await asyncio.to_thread(jobs.write, folder, self._job(), self._work.files)
+        self._watched.words = self._child.words
+        try:
+            await self._child.start(self._command(folder, self._processes()), jobs.environment())
+            failed = await self._listen()
+        except ChildFailed as error:
+            if not run.stopping:
+                raise
+            log.warning("%s: %s", run.name, error)
+            failed = None
+        finally:
+            if self._deadline is not None:
+                self._deadline.cancel()
+            await self._child.end()
+        if self._done is not None:
+            return
+        verdict = self._child.verdict() or "the process ended without a word"
+        if run.stopping:
+            self._has_a_model("the training was stopped before it had found a model")
+        elif failed is None:
+            raise ChildFailed(verdict)
+        elif failed.again:
+            raise ChildFailed(failed.message)
+        else:
+            self._has_a_model(failed.message)
+            run.errors["run_training"] = f"{failed.message} What had been learnt by then is kept."
+
+    async def stop(self) -> None:
+        """End soon, with what has been learnt."""
+        self._work.run.stopping = True
+        await self._work.save()
+        self._child.ask_to_end()
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(STOP_WITHIN_S, lambda: asyncio.ensure_future(self._child.kill()))
+
+    async def kill(self) -> None:
+        """End the process as a crash would."""
+        await self._child.kill()
+
+    def _has_a_model(self, sentence: str) -> None:
+        if self._work.run.best is None:
+            raise HopelessError(sentence)
+
+    async def _listen(self) -> Failed | None:
+        """Hear the process to its end; how it failed, if it said so."""
+        failed: Failed | None = None
+        run, watched = self._work.run, self._watched
+        async for line in self._child.lines(self._work.settings.training_silence_sec):
+            event = progress.parse(line)
+            match event:
+                case None:
+                    await self._child.note([line])
+                case Started():
+                    watched.started = event
+                    run.architecture = event.architecture
+                    run.hyperparameters = dict(event.hyperparameters) | {"batch_size": event.batch_size}
+                    await self._work.save()
+                case Progress():
+                    watched.progress = event
+                    watched.curve.append(event)
+                    self._work.tell(min(max(event.share, 0.0), 1.0))
+                case Best():
+                    run.best, run.best_is_told = event, False
+                    await self._work.save()
+                    await self._found()
+                case Warned():
+                    log.warning("%s: %s", run.name, event.message)
+                    watched.warnings.append(event.message)
+                case Done():
+                    self._done = event
+                case Failed():
+                    failed = event
+        return failed
+
+    def _job(self) -> jobs.Job:
+        run, settings = self._work.run, self._work.settings
+        has_base = is_uuid(run.details.base_model_uuid)
+        return jobs.Job(
+            dataset=self._work.folders.project(run),
+            variant=run.details.model_variant or None,
+            base=self._work.folders.base(run) if has_base else None,
+            # The split has been made, by the ids of the Loop.
+            hyperparameters={k: v for k, v in run.details.hyperparameters.items() if k != COMPUTE_VALIDATION_SET},
+            vram_limit_gb=settings.vram_limit_gb or None,
+        )
+
+    def _processes(self) -> int:
+        wanted = self._work.settings.training_processes
+        return wanted or max(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))

@@ -1,0 +1,133 @@
+"""The command `converter-companion`. Exit status: 0 it worked, 1 it did not, 2 it was called wrongly, 130 interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from converter_companion import convert as conversion
+from converter_companion import pairs, pictures, report, truth
+from converter_companion.report import ParityExceeded
+from converter_companion.settings import ConverterSettings
+from models.bundle import Bundle, pack, unpack
+from models.errors import DetectorApplianceError, InvalidInput, SettingsInvalid
+
+INTERRUPTED = 130
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def cli() -> None:
+    """Make of a trained model the formats that devices run, and prove that they see the same.
+
+    \b
+    converter-companion install-tools                      once: what makes LiteRT of PyTorch
+    converter-companion convert model.zip --to litert --images photos --out converted
+    """
+
+
+@cli.command()
+@click.argument("model", metavar="MODEL", type=click.Path(path_type=Path, exists=True))
+@click.option("--to", "targets", required=True, metavar="FORMAT,…", help="What to make: litert, onnx, onnx_int8.")
+@click.option(
+    "--images", type=_FOLDER, help="Pictures to calibrate and compare with; with annotations.json, mAP is measured."
+)
+@click.option("--out", type=_FOLDER, required=True, help="Where the converted models go, a zip for each format.")
+@click.option("--from", "source_format", metavar="FORMAT", help="The format of MODEL, where it does not say it.")
+@click.option("--data-dir", type=_FOLDER, help="Where installed tools are kept.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def convert(
+    model: Path,
+    targets: str,
+    images: Path | None,
+    out: Path,
+    source_format: str | None,
+    data_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Convert a MODEL, a zip or the folder of one, and compare what comes out with it.
+
+    \b
+    converter-companion convert model.zip --to litert,onnx --images photos --out converted
+    """
+    settings = ConverterSettings.load(os.environ, {"data_folder": data_dir})
+    means = conversion.Means(settings.data_folder, settings.litert_tools_python, settings.limits)
+    found = pictures.find(images) if images is not None else []
+    drawn = truth.read(images) if images is not None else {}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"{out} cannot be made: {error.strerror}") from error
+    with source_of(model) as bundle:
+        source = source_format or conversion.format_of(bundle)
+        wanted = [target.strip() for target in targets.split(",") if target.strip()]
+        for target in wanted:
+            pairs.converter(source, target)  # before minutes are spent on the first of them
+        name = model.stem.removesuffix(f"-{source}")
+        for target in wanted:
+            with tempfile.TemporaryDirectory(dir=out, prefix=".converting-") as folder:
+                done = conversion.convert(
+                    bundle,
+                    target,
+                    Path(folder) / "bundle",
+                    found,
+                    tell,
+                    means=means,
+                    source_format=source,
+                    annotations=drawn,
+                )
+                path = out / f"{name}-{target}.zip"
+                pack(done.bundle.folder, path)
+            if done.report is not None:
+                click.echo(json.dumps(done.report.as_json(), indent=1) if as_json else report.table(done.report))
+            click.echo(f"Wrote {path} ({path.stat().st_size / 1e6:.2f} MB).", err=as_json)
+
+
+@contextmanager
+def source_of(model: Path) -> Iterator[Bundle]:
+    """The bundle in a zip, or in a folder. Raises `BundleError` and what unpacking raises."""
+    if model.is_dir():
+        yield conversion.opened(model)
+        return
+    with tempfile.TemporaryDirectory(prefix="model-") as folder:
+        unpack(model, Path(folder) / "bundle")
+        yield conversion.opened(Path(folder) / "bundle")
+
+
+def tell(share: float, doing: str) -> None:
+    """Progress, on stderr; in one line where that is a terminal."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[2K{share:4.0%} {doing}", err=True, nl=share >= 1)
+    else:
+        click.echo(f"{share:4.0%} {doing}", err=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (that of this process where none is given) and return its exit status."""
+    try:
+        outcome = cli.main(arguments, prog_name="converter-companion", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ParityExceeded as error:
+        click.echo(report.table(error.report), err=True)
+        click.echo(f"Error: {error} Nothing was written.", err=True)
+        return 1
+    except SettingsInvalid as error:
+        click.echo(f"Error: {error}", err=True)
+        return 2
+    except DetectorApplianceError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    return outcome if isinstance(outcome, int) else 0

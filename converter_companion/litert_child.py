@@ -1,0 +1,88 @@
+"""The step from PyTorch to LiteRT, as a program of its own: `python -m converter_companion.litert_child JOB`.
+
+The libraries for it cannot be installed beside the rest of this program, so it runs under a Python of its own (see
+`tools`) and imports nothing but the networks, the core below them, and those libraries.
+
+JOB is a folder with `bundle/` (appliance_pytorch) and `calibration.npy` (uint8 RGB, pictures x height x width x 3, as the
+network sees them). What comes out lies in it afterwards: `float.tflite` and `int8.tflite`. stdout has one JSON object a
+line: `{"event": "progress", "share": 0..1, "doing": TEXT}`, at last `{"event": "done"}` or `{"event": "failed", "message":
+SENTENCE}`; everything that the libraries print goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FLOAT = "float.tflite"
+INT8 = "int8.tflite"
+BUNDLE = "bundle"
+CALIBRATION = "calibration.npy"
+
+Say = Callable[..., None]
+
+
+def main() -> int:
+    """Do the job. Exit status 0: done; 1: said why it failed."""
+    job = Path(sys.argv[1])
+    # The libraries print what they like, from C++ too: stdout is kept for our lines.
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(event: str, **more: Any) -> None:
+        lines.write(json.dumps({"event": event, **more}) + "\n")
+        lines.flush()
+
+    try:
+        convert(job, say)
+    except Exception as error:  # the parent shows the sentence, and stderr has the traceback
+        say("failed", message=f"{type(error).__name__}: {str(error).strip()[:1000]}")
+        raise
+    say("done")
+    return 0
+
+
+def convert(job: Path, say: Say) -> None:
+    """Write both files. Raises what the libraries raise."""
+    say("progress", share=0.0, doing="loading PyTorch and LiteRT")
+    import litert_torch
+    import numpy as np
+    import torch
+
+    from models.bundle import open_bundle
+    from networks.bundles import read
+
+    torch.set_num_threads(1)
+    network = read(open_bundle(job / BUNDLE)).eval()
+    spec = network.input
+    say("progress", share=0.3, doing="converting the network")
+    # Devices hold pictures with the channels last, and so does every kernel of LiteRT.
+    channels_last = litert_torch.to_channel_last_io(network, args=[0])
+    converted = litert_torch.convert(channels_last, (torch.rand(1, spec.height, spec.width, 3),))
+    converted.export(str(job / FLOAT))
+    say("progress", share=0.7, doing="quantizing to int8")
+    pictures = np.load(job / CALIBRATION, allow_pickle=False)
+    if len(pictures):
+        quantize(
+            job / FLOAT, job / INT8, pictures.astype(np.float32) * np.float32(spec.scale) + np.float32(spec.offset)
+        )
+
+
+def quantize(source: Path, target: Path, pictures: Any) -> None:
+    """Full int8, weights and activations, input and output: ranges from what the pictures (N, H, W, 3) do in the network."""
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer import quantizer, recipe
+
+    [(name, signature)] = Interpreter(str(source)).get_signature_list().items()
+    [argument] = signature["inputs"]
+    made = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
+    ranges = made.calibrate({name: [{argument: picture[None]} for picture in pictures]})
+    made.quantize(ranges).export_model(str(target), overwrite=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

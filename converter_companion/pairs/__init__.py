@@ -1,0 +1,28 @@
+"""The pairs of formats between which models are converted: built in, and those of other packages."""
+
+from __future__ import annotations
+
+from converter_companion.pairs.base import GROUP, Converter
+from models import plugins
+from models.errors import BundleError
+
+BUILT_IN = {
+    "appliance_pytorch-to-litert": "converter_companion.pairs.litert:PytorchToLiteRt",
+    "appliance_pytorch-to-onnx": "converter_companion.pairs.onnx:PytorchToOnnx",
+    "onnx-to-onnx_int8": "converter_companion.pairs.onnx_int8:OnnxToInt8",
+}
+"""SOURCE-to-TARGET -> where the class is; imported when it is asked for."""
+
+
+def names() -> list[str]:
+    """Every pair that there is, sorted."""
+    return plugins.names(GROUP, BUILT_IN)
+
+
+def converter(source: str, target: str) -> Converter:
+    """A new converter for a pair. Raises `BundleError` naming the pairs that there are, `ModelFailed` for a broken package."""
+    name = f"{source}-to-{target}"
+    if name not in names():
+        raise BundleError(f"Nothing converts {source} to {target}; there is {', '.join(names())}.")
+    found: Converter = plugins.create(GROUP, BUILT_IN, name, needs=("source", "target", "compared", "convert"))
+    return found

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 from appliance import overlay
+from appliance.accelerator_vitals import Accelerators
 from appliance.access import Access
 from appliance.adopting.record import Record
 from appliance.api.bodies import MIB, Budget
@@ -88,6 +89,7 @@ class Services:
     uploader: Uploader | None = None
     restart: Callable[[], None] | None = None
     """Ends this process in good order, and has another one take its place; None where somebody else started it."""
+    accelerators: Accelerators = field(default_factory=Accelerators)
     logs: RecentLines = field(default_factory=RecentLines)
     due: dict[str, Any] = field(default_factory=dict)
     """Settings that were changed and count from the next start on, with the values that they will have."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from appliance.accelerator_vitals import Accelerators, AcceleratorVitals
 
 HOT = 80.0
 """Degrees Celsius from which small boards slow down."""
@@ -26,19 +28,28 @@ class Vitals:
     temperature: float | None = None
     under_voltage: bool = False
     free_bytes: int | None = None
+    accelerator: AcceleratorVitals = field(default_factory=AcceleratorVitals)
 
 
 class Machine:
-    """Looks at the machine below `root`. Every look blocks for a moment."""
+    """Looks at the machine below `root`, and at its `accelerators` where they are given. Every look blocks for a moment."""
 
-    def __init__(self, data: Path, root: Path = Path("/")) -> None:
+    def __init__(self, data: Path, root: Path = Path("/"), accelerators: Accelerators | None = None) -> None:
         self._data = data
         self._root = root
+        self._accelerators = accelerators
         self._before: tuple[int, int] | None = None
 
     def look(self) -> Vitals:
         """How it is now. `cpu` is None the first time."""
-        return Vitals(self._cpu(), self._memory(), self._temperature(), self._under_voltage(), self._free_bytes())
+        return Vitals(
+            self._cpu(),
+            self._memory(),
+            self._temperature(),
+            self._under_voltage(),
+            self._free_bytes(),
+            AcceleratorVitals() if self._accelerators is None else self._accelerators.look(),
+        )
 
     def _cpu(self) -> float | None:
         times = [int(word) for word in (self._read("proc/stat") or "").partition("\n")[0].split()[1:9]]

@@ -50,7 +50,8 @@ class Readings:
     """What the box does and how it fares, one value a second, the newest last; None where nothing is known.
 
     `latency`: milliseconds of a picture by stage (wait, decode, inference, postprocess). `rate`: pictures a second.
-    `cpu` and `memory`: share of all, percent. `temperature`: degrees Celsius.
+    `cpu` and `memory`: share of all, percent; `accelerator`: share of the time in which it works. Temperatures: degrees
+    Celsius.
     """
 
     rate: tuple[float | None, ...] = ()
@@ -58,6 +59,8 @@ class Readings:
     cpu: tuple[float | None, ...] = ()
     memory: tuple[float | None, ...] = ()
     temperature: tuple[float | None, ...] = ()
+    accelerator: tuple[float | None, ...] = ()
+    accelerator_temperature: tuple[float | None, ...] = ()
     pictures: int = 0
     restarts: int = 0
     waiting: int = 0

@@ -29,7 +29,8 @@ class Dashboard:
     def __init__(self, services: Services) -> None:
         maker = Maker(lambda: services.image_limits)
         self._services = services
-        self._sampler = Sampler(services, services.detecting.recent, Machine(services.settings.data_folder))
+        machine = Machine(services.settings.data_folder, accelerators=services.accelerators)
+        self._sampler = Sampler(services, services.detecting.recent, machine)
         self.name = services.settings.node_name
         self.seeing = Seeing(services, services.detecting.recent, maker)
         self.models = Models(services)

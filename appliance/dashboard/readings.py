@@ -89,6 +89,8 @@ class Sampler:
             cpu=tuple(each.vitals.cpu for each in samples),
             memory=tuple(each.vitals.memory for each in samples),
             temperature=tuple(each.vitals.temperature for each in samples),
+            accelerator=tuple(each.vitals.accelerator.load for each in samples),
+            accelerator_temperature=tuple(each.vitals.accelerator.temperature for each in samples),
             pictures=self._services.detecting.counters.pictures,
             restarts=supervisor.counters.restarts,
             waiting=supervisor.queue_length,

@@ -88,6 +88,11 @@ def in_words(told: SystemReport) -> tuple[tuple[str, tuple[tuple[str, str], ...]
         machine.append(("Switched on for", span(board.uptime)))
     runs = [("The model runs as", found.runtime or "none runs")]
     runs += [("Edge TPU", ", ".join(found.edge_tpus) or "none plugged in"), ("GPU", found.gpu or "none of NVIDIA's")]
+    accelerator = vitals.accelerator
+    if accelerator.load is not None:
+        runs.append(("Accelerator in use", f"{accelerator.load:.0f} % of the time"))
+    if accelerator.temperature is not None:
+        runs.append(("Accelerator's temperature", f"{accelerator.temperature:.0f} °C"))
     kept = [("Data folder", disk.folder), ("File system", disk.file_system or "not known")]
     if disk.free is not None and disk.total:
         kept.append(("Free", f"{disk.free / 1e9:.1f} of {disk.total / 1e9:.1f} GB"))

@@ -51,7 +51,7 @@ def _look(services: Services, runtime: str | None, degraded: str | None) -> Syst
         board=board(),
         accelerators=Accelerators(runtime, degraded, looking.edge_tpu().devices, _gpu()),
         disk=looking.disk(folder, probe=False),
-        vitals=Machine(folder).look(),
+        vitals=Machine(folder, accelerators=services.accelerators).look(),
         power=looking.power(),
         versions=versions(),
         uptime=time.monotonic() - services.started,

@@ -120,7 +120,15 @@ async def test_charts_follow_the_readings(user: User, box: FakeBox) -> None:
     charts = {chart.props["label"]: chart for chart in all_of(user, Chart)}
     assert charts["Rate"].props["series"] == [{"name": "Pictures", "values": [None, 23.46]}]
     assert [one["name"] for one in charts["Time for a picture"].props["series"]] == ["wait", "inference"]
-    assert "Temperature" not in charts, "this machine tells none"
+    assert {"Temperature", "Accelerator"}.isdisjoint(charts), "this machine tells none"
+
+    box.measured.value = Readings(accelerator=(None, 43.7), accelerator_temperature=(None, 51.0), pictures=7)
+
+    await user.should_see(Chart, retries=50)
+    await until(lambda: "Accelerator" in {chart.props["label"] for chart in all_of(user, Chart)})
+    charts = {chart.props["label"]: chart for chart in all_of(user, Chart)}
+    assert charts["Accelerator"].props["series"] == [{"name": "In use", "values": [None, 43.7]}]
+    assert charts["Temperature"].props["series"] == [{"name": "Accelerator", "values": [None, 51.0]}]
 
 
 @visit(overview.build)

@@ -78,10 +78,11 @@ async def _readings(box: Box) -> None:
             Tile("Restarts"),
         )
     with ui.element("div").classes("grid few").style("--least: 240px"):
-        rate, latency, load, temperature = (
+        rate, latency, load, accelerator, temperature = (
             _chart("Rate", "/s"),
             _chart("Time for a picture", "ms", stacked=True, least_top=10),
             _chart("Processor and memory", "%", top=100),
+            _chart("Accelerator", "%", top=100),
             _chart("Temperature", "°C", top=100),
         )
 
@@ -92,11 +93,19 @@ async def _readings(box: Box) -> None:
         rate.show({"Pictures": readings.rate})
         latency.show(dict(readings.latency))
         load.show({"Processor": readings.cpu, "Memory": readings.memory})
-        known = any(value is not None for value in readings.temperature)
-        temperature.parent_slot.parent.set_visibility(known)  # type: ignore[union-attr]  # it is in a card
-        temperature.show({"Hottest part": readings.temperature})
+        _show_known(accelerator, {"In use": readings.accelerator})
+        _show_known(
+            temperature, {"Hottest part": readings.temperature, "Accelerator": readings.accelerator_temperature}
+        )
 
     await follow(box.readings, show)
+
+
+def _show_known(chart: Chart, lines: dict[str, tuple[float | None, ...]]) -> None:
+    """Lines of which something is known; without any the whole card is not there."""
+    known = {name: values for name, values in lines.items() if any(value is not None for value in values)}
+    chart.parent_slot.parent.set_visibility(bool(known))  # type: ignore[union-attr]  # it is in a card
+    chart.show(known)
 
 
 def _chart(label: str, unit: str, *, stacked: bool = False, least_top: float = 1.0, top: float | None = None) -> Chart:

@@ -6,6 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import cast
 
+from appliance.accelerator_vitals import AcceleratorVitals
 from appliance.dashboard.readings import SECONDS, Sampler
 from appliance.recent import Recent
 from appliance.services import Services
@@ -28,7 +29,7 @@ class Place:
     def look(self) -> Vitals:
         """As the machine would."""
         self.looks += 1
-        return Vitals(cpu=float(self.looks), temperature=50.0)
+        return Vitals(cpu=float(self.looks), temperature=50.0, accelerator=AcceleratorVitals(30.0, 45.0))
 
     def detect(self, count: int, milliseconds: float) -> None:
         """So many pictures, which took so long each."""
@@ -51,6 +52,7 @@ def test_a_sample_a_second_with_the_mean_of_its_pictures() -> None:
         latency = dict(readings.latency)
         assert latency["inference"][-3:] == (None, 10.0, 20.0)
         assert readings.cpu[-3:] == (1.0, 2.0, 3.0)
+        assert (readings.accelerator[-1], readings.accelerator_temperature[-1]) == (30.0, 45.0)
         assert {len(readings.cpu), len(readings.rate), len(latency["wait"])} == {SECONDS}
         assert (readings.pictures, readings.restarts, readings.waiting) == (7, 2, 3)
 

@@ -8,16 +8,23 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
+from pydantic import BaseModel
 
 from models.errors import LoopError
 from models.files import FILE_SYSTEM, FileSystem
 from models.loop.address import loop_address
+from models.loop.answers import parsed
 from models.loop.downloads import Download, Downloader
 from models.loop.project import LoopProject
 from models.loop.session import LoopSession
 from models.loop.uploads import ImageUpload
+from models.wire.loop import LoopProjectName
 
 __all__ = ["Download", "ImageUpload", "LoopClient", "LoopProject"]
+
+
+class _Projects(BaseModel):
+    projects: list[LoopProjectName]
 
 
 class LoopClient:
@@ -59,6 +66,11 @@ class LoopClient:
         except LoopError:
             return False
         return answer.status == httpx.codes.OK and not answer.is_web_page
+
+    async def projects(self) -> list[LoopProjectName]:
+        """Every project that this user may see. Raises every kind of `LoopError`."""
+        wish = "the list of projects"
+        return parsed(await self.session.ask("GET", "/api/projects", wish), _Projects, wish).projects
 
     def project(self, organization: str, project: str) -> LoopProject:
         """One project of it; project names are lower case. Asks nothing."""

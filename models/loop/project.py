@@ -198,12 +198,25 @@ class LoopProject:
         """
         path = f"{self._path}/trainings/{training_number}/models/latest/{_segment(model_format)}/file"
         wish = f"the model of training {training_number} in format {model_format}"
+        return parsed(await self._put_files(path, wish, files), _Stored, wish).id
 
+    async def add_format(self, model_id: str, model_format: str, files: Sequence[Path]) -> None:
+        """Give a model that is there in one more format, as files with a `model.json` among them; what converters do.
+
+        Raises `NotInLoop` (no such model any more), `AlreadyInLoop` and `StorageRefused` (a file cannot be read).
+        """
+        path = f"{self._path}/models/{_segment(model_id)}/{_segment(model_format)}/file"
+        wish = f"model {model_id} in format {model_format}"
+        answer = await self._put_files(path, wish, files)
+        if answer.is_web_page:
+            raise unexpected(answer, f"the receipt of {wish}")
+
+    async def _put_files(self, path: str, wish: str, files: Sequence[Path]) -> Answer:
         async def send() -> Answer:
             sizes = await asyncio.to_thread(files_sizes, files)
             return await self._send("PUT", path, wish, lambda sending: files_body(sizes, sending), login=True)
 
-        return parsed(await self._patiently(send), _Stored, wish).id
+        return await self._patiently(send)
 
     async def _send(
         self, method: str, path: str, wish: str, body: Callable[[Callable[[bool], None]], MultipartBody], *, login: bool

@@ -32,6 +32,15 @@ class LoopModel(BaseModel):
     host: str | None = None
 
 
+class LoopProjectName(BaseModel):
+    """One item of `GET /api/projects`: a project that whoever asks may see."""
+
+    model_config = ConfigDict(extra="allow")
+
+    organization_id: str
+    project_id: str
+
+
 class DetectorStatus(BaseModel):
     """Body of `POST .../detectors`. `uptime` is in seconds; `errors` is key -> sentence (`update_model` above all)."""
 

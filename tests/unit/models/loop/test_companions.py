@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -132,3 +133,34 @@ async def test_patience_ends_and_does_not_extend_to_devices_or_other_troubles() 
     with pytest.raises(LoopBusy):
         await project.data()
     assert len(sleeps.slept) == 20
+
+
+@in_virtual_time
+async def test_the_projects_of_a_loop_are_listed() -> None:
+    item = {"organization_id": "acme", "project_id": "bolts", "resource": "/acme/projects/bolts"}
+    loop = Answers(ok({"projects": [item]}), ok({"projects": "all"}))
+    client = LoopClient("loop.example", transport=loop)
+    [found] = await client.projects()
+    assert (found.organization_id, found.project_id) == ("acme", "bolts")
+    assert loop.asked[0].url.raw_path == b"/api/projects"
+    with pytest.raises(LoopUnreachable, match="the list of projects"):
+        await client.projects()
+
+
+@in_virtual_time
+async def test_a_model_gets_one_more_format(tmp_path: Path) -> None:
+    files = [tmp_path / "model.json", tmp_path / "model.tflite"]
+    files[0].write_bytes(b"{}")
+    files[1].write_bytes(b"weights")
+    page = httpx.Response(200, html="<title>Welcome to the hotel</title>")
+    loop = Answers(httpx.Response(200), httpx.Response(404, json={"detail": "no such model"}), page)
+    project = LoopClient("loop.example", transport=loop).project("o", "p")
+    await project.add_format("m 1", "litert", files)
+    [request] = loop.asked
+    assert (request.method, request.url.raw_path) == ("PUT", b"/api/o/projects/p/models/m%201/litert/file")
+    assert request.content.count(b'name="files"') == 2
+    assert b'filename="model.tflite"' in request.content
+    with pytest.raises(NotInLoop, match="no such model"):
+        await project.add_format("gone", "litert", files)
+    with pytest.raises(LoopUnreachable, match="hotel"):
+        await project.add_format("m 1", "litert", files)

@@ -193,6 +193,7 @@ LIVE = frozenset(
         "min_uncertain_threshold",
         "max_uncertain_threshold",
         "max_picks_per_camera_per_hour",
+        "camera_names",
         "max_outbox_size",
         "max_outbox_mb",
         "queue_depth",

@@ -28,6 +28,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "allowed_hosts": "Further names of this box",
         "open_detection": "Strangers may detect",
     },
+    "Cameras": {"camera_names": "Names of cameras"},
     "Log": {"log_level": "Least level"},
 }
 """Group for people -> field -> what a page calls it."""

@@ -52,12 +52,20 @@ def change_all(settings: Settings, changes: Mapping[str, Any], files: FileSystem
 
 def write(path: Path, values: Mapping[str, Any], files: FileSystem) -> None:
     """Have these alone in the overlay. Blocks. Raises `StorageRefused`."""
-    # Text, numbers, booleans and lists of them: TOML writes these as JSON does.
-    lines = ["# Changed on the dashboard.", *(f"{key} = {json.dumps(each)}" for key, each in sorted(values.items()))]
+    lines = ["# Changed on the dashboard.", *(f"{key} = {_toml(each)}" for key, each in sorted(values.items()))]
     try:
         files.write_atomically(path, ("\n".join(lines) + "\n").encode())
     except OSError as error:
         raise refusal(error, f"store the settings in {path}") from error
+
+
+def _toml(value: Any) -> str:
+    """Text, numbers, booleans, lists of them and tables of text, which TOML writes nearly as JSON does."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -19,6 +19,9 @@ from models.wire.image_metadata import ImageMetadata
 RATE_SECONDS = 5.0
 """The rate is that of the last so many seconds."""
 
+HEARD = 64
+"""Cameras that are remembered by name."""
+
 MIB = 2**20
 
 
@@ -70,6 +73,8 @@ class Recent:
         self._numbers = count(1)
         self._moments: deque[float] = deque(maxlen=1024)
         self._latest: dict[str | None, Glimpse] = {}
+        self.heard: dict[str, float] = {}
+        """Cameras that sent a picture lately and when that was, the last one at the end; those without an id left out."""
         self._bytes = 0
 
     def note(self, seen: Seen, picture: Picture, camera_id: str | None, metadata: ImageMetadata, *, show: bool) -> None:
@@ -80,7 +85,15 @@ class Recent:
         for stage, value in seen.timings.items():
             totals[stage] = totals.get(stage, 0.0) + value
         if show:
+            self._hear(camera_key(camera_id))
             self._keep(seen, picture, camera_key(camera_id), metadata)
+
+    def _hear(self, key: str | None) -> None:
+        if key:
+            self.heard.pop(key, None)
+            self.heard[key] = self._now()
+            if len(self.heard) > HEARD:
+                del self.heard[next(iter(self.heard))]
 
     def _keep(self, seen: Seen, picture: Picture, key: str | None, metadata: ImageMetadata) -> None:
         bounds, size = WATCHED if self.watched() else UNWATCHED, len(picture.payload)

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -87,6 +87,19 @@ def _loop_host(value: str) -> str:
     return value.rstrip("/")
 
 
+def _camera_name(value: str) -> str:
+    value = value.strip()
+    if value and value.isprintable():
+        return value
+    raise ValueError("a name has letters or digits that can be seen")
+
+
+def _names_by_id(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return value
+    raise ValueError("names by camera id are due, such as usb-0=Front left,usb-1=Rear")
+
+
 def _plain_host(value: str) -> str:
     if _HOST.fullmatch(value):
         return value.strip("[]")
@@ -97,6 +110,8 @@ Text = Annotated[str, Field(min_length=1, max_length=255)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 Confidence = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network), PlainSerializer(str)]
+CameraId = Annotated[str, Field(min_length=1, max_length=256)]
+CameraName = Annotated[str, Field(max_length=60), AfterValidator(_camera_name)]
 Host = Annotated[str, BeforeValidator(_lower), AfterValidator(_plain_host)]
 
 
@@ -172,6 +187,10 @@ class Settings(BaseSettings):
         default=0.6, description="confidence (0..1) up to which a detection counts as uncertain"
     )
     max_cameras: int = Field(default=1000, ge=1, le=100_000, description="cameras whose history is remembered")
+
+    camera_names: Annotated[dict[CameraId, CameraName], Field(max_length=256), BeforeValidator(_names_by_id)] = Field(
+        default_factory=dict, description="camera id = what people call that camera on the pages; at most 256"
+    )
 
     max_picks_per_camera_per_hour: int = Field(
         default=200, ge=0, description="pictures of one camera that the filter may pick in an hour; 0: none"
@@ -427,7 +446,7 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[
         if not found:
             continue
         name, text = found[0]
-        values[field] = _list(text) if get_origin(Settings.model_fields[field].annotation) is list else text
+        values[field] = _READERS.get(get_origin(Settings.model_fields[field].annotation), str)(text)
         origins[field] = f"environment {name}"
         warnings.extend(
             f"{name} and {other} are both set and differ: {name} counts." for other, rival in found[1:] if rival != text
@@ -447,6 +466,21 @@ def _list(text: str) -> Any:
         except ValueError:
             return text
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _mapping(text: str) -> Any:
+    """`a=b, c=d` or `{"a": "b", "c": "d"}`. What is neither is refused by the validation that follows."""
+    if text.startswith("{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    return {key.strip(): value.strip() for key, _, value in pairs} if all(sign for _, sign, _ in pairs) else text
+
+
+_READERS: dict[Any, Callable[[str], Any]] = {list: _list, dict: _mapping}
+"""How a variable's text becomes the value of a field of that kind."""
 
 
 def _config_file(config: Path | None, working_directory: Path, system_root: Path) -> Path | None:

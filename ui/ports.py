@@ -90,11 +90,42 @@ class Sight:
 
 @dataclass(frozen=True)
 class CameraSight:
-    """The latest picture of a camera. `camera` is its name for people, `when` seconds since 1970."""
+    """The latest picture of a camera. `camera` is its name for people, `when` seconds since 1970.
+
+    `id` is what its robot calls it; empty where it says nothing, and then it cannot be named.
+    """
 
     camera: str
     sight: Sight
     when: float
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class CameraRow:
+    """A camera: what its robot calls it, what people call it (empty: nothing else), and when it was heard, in words."""
+
+    id: str
+    name: str
+    heard: str
+
+
+@dataclass(frozen=True)
+class CamerasView:
+    """Cameras that were heard lately or have a name. `locked`: why they cannot be named here, as a sentence."""
+
+    rows: tuple[CameraRow, ...] = ()
+    locked: str | None = None
+
+
+class Cameras(Protocol):
+    """What people call the cameras; to robots and the Loop they keep the name that they gave themselves."""
+
+    @property
+    def feed(self) -> Feed[CamerasView]: ...
+
+    async def rename(self, camera: str, name: str) -> str:
+        """Call the camera of this id so from now on; an empty name takes that back. The name before, empty where none."""
 
 
 class Seeing(Protocol):
@@ -529,6 +560,9 @@ class Box(Protocol):
 
     @property
     def seeing(self) -> Seeing: ...
+
+    @property
+    def cameras(self) -> Cameras: ...
 
     @property
     def models(self) -> Models: ...

@@ -42,8 +42,10 @@ def settings(place: Place, as_json: bool) -> None:
 
 
 def _shown(value: Any) -> str:
-    if value is None or value == []:
+    if value is None or value in ([], {}):
         return "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={each}" for key, each in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from appliance.dashboard.access import AccessOfPage
+from appliance.dashboard.cameras import CamerasOfPage
 from appliance.dashboard.condition import condition
 from appliance.dashboard.models import Models
 from appliance.dashboard.outbox import Outbox
@@ -32,7 +33,9 @@ class Dashboard:
         machine = Machine(services.settings.data_folder, accelerators=services.accelerators)
         self._sampler = Sampler(services, services.detecting.recent, machine)
         self.name = services.settings.node_name
-        self.seeing = Seeing(services, services.detecting.recent, maker)
+        self.cameras = CamerasOfPage(services, services.detecting.recent)
+        self.seeing = Seeing(services, services.detecting.recent, maker, self.cameras.name_of)
+        self.cameras.on_renamed = self.seeing.recent.poke
         self.models = Models(services)
         self.outbox = Outbox(services, maker, self.seeing.colours)
         self.system = System(services)

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.dashboard.pictures import LONGEST_SIDE, MIB, THUMB_QUALITY, THUMB_SIDE, Maker, Shelf, marks
 from appliance.detecting import Wish
@@ -48,12 +48,18 @@ class Try:
 
 
 class Seeing:
-    """See `ui.ports.Seeing`."""
+    """See `ui.ports.Seeing`. `name_of` a camera's id is what people call it."""
 
     def __init__(
-        self, services: Services, recent: Recent, maker: Maker, clock: Callable[[], float] = time.monotonic
+        self,
+        services: Services,
+        recent: Recent,
+        maker: Maker,
+        name_of: Callable[[str | None], str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._services = services
+        self._name_of = name_of
         self._recent = recent
         self._maker = maker
         self._clock = clock
@@ -97,7 +103,11 @@ class Seeing:
         changed.sort(key=lambda each: self._shown[each.camera_id].when if each.camera_id in self._shown else 0.0)
         if changed and self._clock() >= self._resting_until:
             await self._show(changed[:AT_ONCE])
-        return tuple(self._shown[each.camera_id] for each in latest if each.camera_id in self._shown)
+        return tuple(
+            replace(self._shown[each.camera_id], camera=self._name_of(each.camera_id))
+            for each in latest
+            if each.camera_id in self._shown
+        )
 
     async def _show(self, glimpses: list[Glimpse]) -> None:
         began, spent = self._clock(), self._maker.spent
@@ -132,7 +142,7 @@ class Seeing:
             marks(glimpse.metadata, self.colours()),
             tuple(glimpse.timings.items()),
         )
-        return CameraSight(glimpse.camera_id or "without a camera id", sight, glimpse.when)
+        return CameraSight(self._name_of(glimpse.camera_id), sight, glimpse.when, glimpse.camera_id or "")
 
     # ------------------------------------------------------------------ one's own
 

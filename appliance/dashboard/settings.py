@@ -16,6 +16,9 @@ from models.errors import DetectorApplianceError
 from ui.kit.feed import Feed
 from ui.ports import KeyRow, SettingKind, SettingRow, SettingsView
 
+OWN_CARD = frozenset({"camera_names"})
+"""Settings that are no row among the others: a card of their own shows and changes them."""
+
 EVERY = 2.0
 """Seconds between two looks; nothing is read from the disk but the keys, and these only when they have changed."""
 
@@ -46,6 +49,7 @@ class SettingsOfPage:
             _row(group, label, in_force[name], settings, due)
             for group, names in editable.GROUPS.items()
             for name, label in names.items()
+            if name not in OWN_CARD
         ]
         rows += [_row("", name, row, settings, due) for name, row in in_force.items() if name not in editable.EDITABLE]
         return SettingsView(

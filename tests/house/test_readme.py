@@ -74,7 +74,7 @@ def test_every_setting_is_documented_with_its_variables_default_and_meaning() ->
 
 
 def _as_written(default: Any) -> list[str]:
-    if default is None or default == []:
+    if default is None or default in ([], {}):
         return []
     return [str(default).lower() if isinstance(default, bool) else str(default)]
 

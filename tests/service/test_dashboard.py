@@ -125,7 +125,7 @@ class CostlyMaker(Maker):
 def test_showing_cameras_takes_no_more_than_its_share_of_the_processor(make_box: MakeBox) -> None:
     box, now = make_box(), 0.0
     maker = CostlyMaker(lambda: box.services.image_limits)
-    seeing = Seeing(box.services, box.services.detecting.recent, maker, clock=lambda: now)
+    seeing = Seeing(box.services, box.services.detecting.recent, maker, str, clock=lambda: now)
 
     def shown_after_another_picture(photograph: Photograph) -> str:
         answer = box.http.post("/detect", files={"file": photograph.jpeg}, headers={"autoupload": "disabled"})

@@ -12,6 +12,7 @@ from ui.kit.marks import Mark
 from ui.ports import (
     AccessView,
     CameraSight,
+    CamerasView,
     Condition,
     KeyRow,
     LogLevel,
@@ -269,6 +270,25 @@ class FakeSettings:
         self.told.value = replace(self.told.value, keys=tuple(key for key in self.told.value.keys if key.name != name))
 
 
+class FakeCameras:
+    """See `ui.ports.Cameras`."""
+
+    def __init__(self, deeds: Deeds) -> None:
+        self._deeds = deeds
+        self.told = Told("cameras", CamerasView())
+
+    @property
+    def feed(self) -> Feed[CamerasView]:
+        return self.told.feed
+
+    async def rename(self, camera: str, name: str) -> str:
+        self._deeds.do("rename", camera, name)
+        before = next((row.name for row in self.told.value.rows if row.id == camera), "")
+        rows = tuple(replace(row, name=name) if row.id == camera else row for row in self.told.value.rows)
+        self.told.value = replace(self.told.value, rows=rows)
+        return before
+
+
 class FakeVisitor:
     """See `ui.ports.Visitor`."""
 
@@ -325,6 +345,7 @@ class FakeBox:
     def __init__(self) -> None:
         self.deeds = Deeds()
         self.seeing = FakeSeeing(self.deeds)
+        self.cameras = FakeCameras(self.deeds)
         self.models = FakeModels(self.deeds)
         self.outbox = FakeOutbox(self.deeds)
         self.system = FakeSystem(self.deeds)

@@ -143,7 +143,7 @@ async def test_without_box_or_name_nothing_is_sent(user: User, box: FakeBox) -> 
 
 def a_camera(box: FakeBox) -> None:
     box.seeing.told.value = (
-        CameraSight("front", Sight("7", "/pictures/seen/camera/7", 640, 480, (CAT,)), time.time()),
+        CameraSight("front", Sight("7", "/pictures/seen/camera/7", 640, 480, (CAT,)), time.time(), "front"),
     )
 
 

@@ -26,7 +26,7 @@ def sight(key: str, *found: Mark) -> Sight:
 
 def seen(camera: str, key: str, *found: Mark) -> CameraSight:
     """The latest of a camera."""
-    return CameraSight(camera, sight(key, *found), time.time())
+    return CameraSight(camera, sight(key, *found), time.time(), camera)
 
 
 @visit(overview.build)

@@ -4,6 +4,9 @@ export default {
   template: `<component :is="tag"><slot></slot></component>`,
   props: { tag: String, value: String, revision: Number },
   mounted() { this.$el.value = this.value; },
+  methods: {
+    focus() { this.$nextTick(() => this.$el.focus()); },  // it may only now be shown
+  },
   watch: {
     revision() { this.$el.value = this.value; },
   },

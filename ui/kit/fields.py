@@ -45,16 +45,30 @@ class Field(ui.element):
             self._control = self._select(options, value) if kind == "select" else self._input(kind, autocomplete)
             self._control.props["id"] = f"field-{self.id}"
             words.props["for"] = f"field-{self.id}"
+            self._hint = Words("p", hint, "small muted")
             if hint:
-                said = Words("p", hint, "small muted")
-                said.props["id"] = f"hint-{self.id}"
+                self._hint.props["id"] = f"hint-{self.id}"
                 self._control.props["aria-describedby"] = f"hint-{self.id}"
+            self._hint.set_visibility(bool(hint))
             self.wrong = Wrong()
         self._control.props.set_bool("disabled", locked)
         event = "input" if at_once else "change"
         self._control.on(
             event, self._changed, js_handler="(e) => emit(e.target.value)", throttle=0.2 if at_once else 0.0
         )
+
+    @property
+    def hint(self) -> str:
+        """What stands below; only a field that was made with a hint has one."""
+        return str(self._hint.text)
+
+    @hint.setter
+    def hint(self, hint: str) -> None:
+        self._hint.text = hint
+
+    def focus(self) -> None:
+        """Put the visitor's cursor there."""
+        self._control.run_method("focus")
 
     def show(self, value: str) -> None:
         """Put something else into it."""

@@ -30,6 +30,7 @@ class _Live:
     """The page for one visitor."""
 
     def __init__(self, box: Box, around: Page) -> None:
+        self._dashboard = box
         self._seeing = box.seeing
         self._around = around
         self._sight: Sight | None = None
@@ -54,7 +55,7 @@ class _Live:
                 self._build_result()
         with ui.element("section").classes("section"):
             heading("What the cameras see")
-            await Cameras(self._seeing, self._take).follow()
+            await Cameras(self._dashboard, self._around, self._take).follow()
 
     def _build_result(self) -> None:
         with ui.element("div").classes("stack"):

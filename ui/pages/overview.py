@@ -26,7 +26,7 @@ async def build(box: Box) -> None:
             with ui.element("div").classes("head"):
                 heading("Seen last")
                 link("Try a picture", "/live", "button")
-            await Cameras(box.seeing).follow()
+            await Cameras(box, around).follow()
         with ui.element("section").classes("section"):
             heading("How it fares")
             await _readings(box)

@@ -14,6 +14,7 @@ from ui.kit.states import banner
 from ui.kit.tiles import fact
 from ui.kit.words import Button, Words, chip, heading, link, paragraph
 from ui.pages.access import AccessCards
+from ui.pages.cameras import CameraNames
 from ui.pages.places import Page, page
 from ui.ports import Box, KeyRow, SettingRow, SettingsView
 
@@ -50,6 +51,10 @@ class _Settings:
             heading("What you can change")
             paragraph("A change is kept, and holds at once unless it says otherwise.", "small muted")
             self._groups = ui.element("div").classes("grid").style("--least: 320px")
+        with ui.element("section").classes("section"):
+            heading("Cameras")
+            with ui.element("div").classes("card"):
+                await CameraNames(self._box, self._around).build()
         with ui.element("section").classes("section"):
             heading("API keys")
             self._keys_card()

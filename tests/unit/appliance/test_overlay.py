@@ -44,6 +44,19 @@ def test_what_was_changed_before_stays(tmp_path: Path) -> None:
     assert (now.queue_depth, now.open_detection) == (7, False)
 
 
+def test_names_by_id_are_read_again_whatever_is_in_them(tmp_path: Path) -> None:
+    names = {'a "quoted" = id, \\ and \n \x7f {': "Höhe 🙂", "usb-0:1.2": "Front 'left'", "": "x"}
+    with pytest.raises(SettingsInvalid, match="at least 1 character"):
+        overlay.change(settings(tmp_path), "camera_names", names, FILE_SYSTEM)
+    del names[""]
+    overlay.change(settings(tmp_path), "camera_names", names, FILE_SYSTEM)
+    overlay.change(settings(tmp_path), "queue_depth", 7, FILE_SYSTEM)
+
+    assert settings(tmp_path).camera_names == names
+    overlay.change(settings(tmp_path), "camera_names", {}, FILE_SYSTEM)
+    assert settings(tmp_path).camera_names == {}
+
+
 def test_where_the_environment_has_the_last_word_that_is_said_and_nothing_is_written(tmp_path: Path) -> None:
     fixed = settings(tmp_path, {"TRUSTED_NETWORKS": "10.0.0.0/8"})
 

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from appliance.inference.waiting import Picture, Seen
-from appliance.recent import UNWATCHED, WATCHED, Recent
+from appliance.recent import HEARD, UNWATCHED, WATCHED, Recent
 from models.bundle import Bundle
 from models.wire.image_metadata import ImageMetadata
 
@@ -136,3 +136,16 @@ def test_numbers_never_come_again() -> None:
         seen.add(recent.latest()[0].number)
 
     assert len(seen) == 100
+
+
+def test_cameras_are_remembered_by_their_id_though_no_picture_of_them_is_kept() -> None:
+    recent = Recent(now=lambda: 7.0)
+    large = b"x" * (UNWATCHED.one + 1)
+    for camera in ("front", None, "rear", "front", ""):
+        note(recent, camera, large)
+    note(recent, "one's own", large, show=False)
+    assert recent.latest() == []
+    assert list(recent.heard.items()) == [("rear", 7.0), ("front", 7.0)]
+    for number in range(HEARD):
+        note(recent, str(number), large)
+    assert list(recent.heard) == [str(number) for number in range(HEARD)], "no more than that"

@@ -115,6 +115,8 @@ def test_variables_of_others_are_ignored(machine: Machine) -> None:
         ("ALLOWED_HOSTS", "Box.local, [::1]", "allowed_hosts", ["box.local", "::1"]),
         ("TRUSTED_NETWORKS", "192.168.1.7/24,fd00::/8", "trusted_networks", ["192.168.1.0/24", "fd00::/8"]),
         ("TRUSTED_PROXIES", '["10.0.0.1"]', "trusted_proxies", ["10.0.0.1/32"]),
+        ("CAMERA_NAMES", "usb-0:1.2= Front left ,a=b=c,", "camera_names", {"usb-0:1.2": "Front left", "a": "b=c"}),
+        ("CAMERA_NAMES", '{"x=1, y": "Höhe 🙂"}', "camera_names", {"x=1, y": "Höhe 🙂"}),
     ],
 )
 def test_what_a_variable_means(machine: Machine, variable: str, value: str, field: str, expected: object) -> None:
@@ -172,6 +174,14 @@ def test_an_unknown_key_of_a_file_is_an_error_that_names_what_was_meant(
         ({"INFERENCE_DEADLINE_S": "0"}, "greater than 0"),
         ({"TRUSTED_NETWORKS": "10.0.0.300"}, "'10.0.0.300' does not appear to be an IPv4 or IPv6 network"),
         ({"TRUSTED_NETWORKS": '["10.0.0.0/8"'}, "trusted_networks is "),
+        ({"CAMERA_NAMES": "Front left"}, "names by camera id are due, such as usb-0=Front left,usb-1=Rear"),
+        ({"CAMERA_NAMES": '{"a": "b"'}, "names by camera id are due"),
+        ({"CAMERA_NAMES": '{"a": 1}'}, "camera_names is 1"),
+        ({"CAMERA_NAMES": "a= "}, "a name has letters or digits that can be seen"),
+        ({"CAMERA_NAMES": '{"a": "b\\u0007"}'}, "a name has letters or digits that can be seen"),
+        ({"CAMERA_NAMES": "a=" + 61 * "x"}, "at most 60 characters"),
+        ({"CAMERA_NAMES": "=x"}, "at least 1 character"),
+        ({"CAMERA_NAMES": ",".join(f"{number}=x" for number in range(257))}, "at most 256 items"),
         ({"ALLOWED_HOSTS": "http://box"}, "without scheme, port or path"),
         ({"VERSION_CONTROL_DEFAULT": "newest"}, "follow_loop, pause, or a version"),
         ({"LOOP_HOST": "http://me:secret@loop"}, "must not carry a user name"),

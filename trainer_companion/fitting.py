@@ -126,7 +126,7 @@ class _Fit:
             )
         self.good = self._snapshot()
         self.returns = self.lost_in_a_row = 0
-        self.saved_at = self.said_at = self.stopping.elapsed
+        self.saved_at = self.said_at = self.stopping.elapsed  # each process's own: nobody waits for what follows
         self.window: list[Tensor] = []
         self.pictures_seen = 0
         self.evaluation_seconds = 0.0
@@ -207,7 +207,10 @@ class _Fit:
         return finite
 
     def _agree(self) -> Reason | None:
-        """Come to the same decisions as the others: how far the training is, and whether it ends."""
+        """Come to the same decisions as the others: how far the training is, and whether it ends.
+
+        Whatever follows from a clock must follow from the agreed one, where other processes have to take part in it.
+        """
         mine = torch.tensor([float(self.stopping.requested), self.stopping.elapsed], dtype=torch.float64)
         stop, elapsed = self.team.most(mine.to(self.device) if self.team.size > 1 else mine).tolist()
         self.share = self._share_at(elapsed)
@@ -335,7 +338,6 @@ class _Fit:
         self.good = self._snapshot()
         if self.team.leads:
             checkpoints.save(self.path, self.good)
-        self.team.wait()
 
     def _snapshot_of_nothing(self) -> Checkpoint:
         return Checkpoint(self.learning.identity, {}, {}, 0, {}, {}, batch_size=self.learning.batch_size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
+from nicegui import app as nicegui
 from nicegui import ui
 
 from ui.pages import live, models, outbox, overview, settings, system
@@ -54,6 +55,7 @@ def run_with(app: FastAPI, box: Box) -> None:
     app.add_route("/pictures/seen/{kind}/{key}", seen, include_in_schema=False)
     app.add_route("/pictures/outbox/{size}/{item_id}", waiting, include_in_schema=False)
 
+    nicegui.config.quasar_config["loadingBar"]["skipHijack"] = True  # what is sent shows its own way, with words
     ui.add_head_html(f"<script>{_LEAVING}</script>", shared=True)
     ui.run_with(
         app,

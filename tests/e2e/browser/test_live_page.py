@@ -26,11 +26,14 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def drawn(browser: Browser) -> list[str]:
-    """The words at the boxes that are drawn over the picture."""
-    boxes, words = browser.all(f"{TRIED} rect.line"), browser.all(f"{TRIED} > .mark")
-    assert len(boxes) == len(words)
-    return sorted(each.text for each in words)
+def drawn(browser: Browser) -> list[str] | None:
+    """The words at the boxes that are drawn over the picture; None while there is not one for each."""
+    boxes, words = browser.run(
+        """const all = (css) => [...document.querySelectorAll(arguments[0] + css)];
+        return [all(" rect.line").length, all(" > .mark").map((each) => each.innerText)]""",
+        TRIED,
+    )
+    return sorted(words) if boxes == len(words) else None
 
 
 def listed(browser: Browser) -> list[str]:

@@ -13,8 +13,9 @@ from pathlib import Path
 import click
 
 from converter_companion import convert as conversion
-from converter_companion import pairs, pictures, report, truth
+from converter_companion import installing, pairs, pictures, report, tools, truth
 from converter_companion.report import ParityExceeded
+from converter_companion.serve import serve
 from converter_companion.settings import ConverterSettings
 from models.bundle import Bundle, pack, unpack
 from models.errors import DetectorApplianceError, InvalidInput, SettingsInvalid
@@ -31,7 +32,31 @@ def cli() -> None:
     \b
     converter-companion install-tools                      once: what makes LiteRT of PyTorch
     converter-companion convert model.zip --to litert --images photos --out converted
+    converter-companion serve --loop http://localhost:8014
     """
+
+
+cli.add_command(serve)
+
+
+@cli.command("install-tools")
+@click.option("--data-dir", type=_FOLDER, help="Folder to install below.")
+@click.option("--index", metavar="URL", help="A package index beside the usual one. [PyTorch's for CPUs]")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+def install_tools(data_dir: Path | None, index: str | None, yes: bool) -> None:
+    """Install what makes LiteRT of PyTorch, into an environment of its own.
+
+    \b
+    converter-companion install-tools
+
+    It says what it will do and asks. Interrupted, the same command goes on where it was.
+    """
+    settings = ConverterSettings.load(os.environ, {"data_folder": data_dir})
+    click.echo(installing.announcement(settings.data_folder / tools.FOLDER))
+    if not yes:
+        click.confirm("Go on?", abort=True)
+    python = installing.install(settings.data_folder, click.echo, index)
+    click.echo(f"Done. Conversions to litert use {python}.")
 
 
 @cli.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from models import images
 from models.bundle_format import InputSpec
 from models.errors import ImageUnreadable, InputTooLarge, InvalidInput
+
+T = TypeVar("T")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
@@ -31,7 +34,7 @@ def find(folder: Path) -> list[Path]:
     return found
 
 
-def sample(pictures: Sequence[Path], most: int) -> list[Path]:
+def sample(pictures: Sequence[T], most: int) -> list[T]:
     """At most so many of them, evenly: neighbours in a folder often show the same. Pure."""
     if len(pictures) <= most:
         return list(pictures)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.util
 import json
 import os
@@ -28,6 +27,9 @@ PACKAGES = ("models", "networks", "converter_companion")
 
 FOLDER = Path("tools") / "litert"
 """Where in the data folder `install-tools` makes the environment."""
+
+COMPLETE = ".complete"
+"""File in it that is written when everything is installed."""
 
 WITHIN_S = 1800.0
 """For one conversion. A network of ours takes one minute; a busy machine takes its time."""
@@ -54,7 +56,7 @@ def find_python(configured: Path | None, data_folder: Path) -> Path:
             )
         return configured
     own = data_folder / FOLDER / "bin" / "python"
-    if own.exists() and can_convert(own):
+    if (data_folder / FOLDER / COMPLETE).exists() and can_convert(own):
         return own
     raise RuntimeMissing(
         "What turns networks into LiteRT is not installed. `converter-companion install-tools` installs it into "
@@ -62,7 +64,6 @@ def find_python(configured: Path | None, data_folder: Path) -> Path:
     )
 
 
-@functools.lru_cache(maxsize=16)
 def can_convert(python: Path) -> bool:
     """Whether that Python finds what is needed. Blocks; imports nothing of it."""
     names = ", ".join(repr(name) for name in NEEDED)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import configparser
 import importlib
-import io
 import shutil
 import subprocess
 import sys
@@ -23,51 +21,16 @@ from models.bundle_format import WeightsSpec
 from models.errors import BundleError, ModelFailed, OutputsImplausible
 from models.heads.base import HeadContext
 from models.runtimes.base import LoadedModel, Runtime
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from tests.support.sample_packages import installed_into
 
 SAMPLE = Path(__file__).parent / "own_logic"
 BUNDLE = SAMPLE / "bundle"
 
 
-def wheel(folder: Path) -> Path:
-    """The sample as a wheel, from what its pyproject.toml says.
-
-    A build backend would have to be downloaded; for one file of Python this is all that it does.
-    """
-    project = tomllib.loads((SAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    name, version = project["name"].replace("-", "_"), project["version"]
-    offers = configparser.ConfigParser(delimiters=("=",))
-    offers.read_dict(project["entry-points"])
-    entry_points = io.StringIO()
-    offers.write(entry_points)
-    info = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}.py": (SAMPLE / f"{name}.py").read_text(encoding="utf-8"),
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: sample\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": entry_points.getvalue(),
-    }
-    files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for inside, text in files.items():
-            archive.writestr(inside, text)
-    return path
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which pip has installed the sample."""
-    target = tmp_path_factory.mktemp("site")
-    pip = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "install", "--quiet"]
-    where = ["--no-index", "--no-deps", "--target", str(target), str(wheel(tmp_path_factory.mktemp("wheel")))]
-    done = subprocess.run([*pip, *where], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return target
+    return installed_into(tmp_path_factory.mktemp("site"), SAMPLE)
 
 
 @pytest.fixture
@@ -112,7 +75,7 @@ def context(min_score: float = 0.4) -> HeadContext:
 @pytest.mark.usefixtures("installed")
 def test_both_parts_stand_beside_the_built_in_ones() -> None:
     assert set(plugins.names(heads.GROUP, heads.BUILT_IN)) == {*heads.BUILT_IN, "blob_table"}
-    assert set(plugins.names(runtimes.GROUP, runtimes.BUILT_IN)) == {*runtimes.BUILT_IN, "colour_blobs"}
+    assert set(plugins.names(runtimes.GROUP, runtimes.BUILT_IN)) == {*runtimes.BUILT_IN, "torch", "colour_blobs"}
 
 
 @pytest.mark.usefixtures("installed")
@@ -124,9 +87,9 @@ def test_what_runs_is_what_was_installed(site: Path) -> None:
 def test_without_the_package_the_bundle_says_what_is_missing() -> None:
     inference = open_bundle(BUNDLE).model.inference
     assert inference is not None
-    with pytest.raises(BundleError, match=r"no 'blob_table' in detector_appliance\.heads; known are classification, "):
+    with pytest.raises(BundleError, match=r"no 'blob_table' in detector_appliance\.heads; known are anchor_free, "):
         heads.head(inference.head)
-    with pytest.raises(BundleError, match=r"no 'colour_blobs' in detector_appliance\.runtimes; known are litert, onnx"):
+    with pytest.raises(BundleError, match=r"no 'colour_blobs' in detector_appliance\.runtimes; known are litert, onnx, torch"):
         runtimes.runtime(inference.weights[0].runtime)
 
 

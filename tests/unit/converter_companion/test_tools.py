@@ -101,6 +101,7 @@ def without_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_configured_python_comes_before_the_installed_one(tmp_path: Path) -> None:
     configured = fake_python(tmp_path / "other" / "python", knows=True)
     installed = fake_python(tmp_path / tools.FOLDER / "bin" / "python", knows=True)
+    (tmp_path / tools.FOLDER / tools.COMPLETE).touch()
     assert tools.find_python(configured, tmp_path) == configured
     assert tools.find_python(None, tmp_path) == installed
 
@@ -113,7 +114,7 @@ def test_where_there_is_none_the_way_to_one_is_told(tmp_path: Path) -> None:
         tools.find_python(fake_python(tmp_path / "python", knows=False), tmp_path)
     with pytest.raises(RuntimeMissing, match="LITERT_TOOLS_PYTHON names"):
         tools.find_python(tmp_path / "nothing", tmp_path)
-    fake_python(tmp_path / tools.FOLDER / "bin" / "python", knows=False)  # an installation that was interrupted
+    fake_python(tmp_path / tools.FOLDER / "bin" / "python", knows=True)  # by an installation that was interrupted
     with pytest.raises(RuntimeMissing, match="install-tools"):
         tools.find_python(None, tmp_path)
 

@@ -1,0 +1,129 @@
+"""`install-tools`: a virtual environment of its own for what turns networks into LiteRT."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+
+from converter_companion import tools
+from models.errors import ModelFailed, NoRoom
+from models.files import FILE_SYSTEM, FileSystem, refusal
+
+DOWNLOAD_MB = 700
+DISK_MB = 2200
+"""As it was with PyTorch for processors, on x86-64 under Python 3.11."""
+
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+"""PyTorch without CUDA, which is several gigabytes smaller; the conversion uses no graphics card."""
+
+_NO_NETWORK = ("name resolution", "NewConnectionError", "Max retries", "Network is unreachable")
+_INDEX_WITHIN_S = 5.0
+_STEP = re.compile(
+    r"^(Collecting|Downloading|Using cached|Installing collected packages|Successfully installed)\b.{0,60}"
+)
+
+Tell = Callable[[str], None]
+
+
+def requirements() -> str:
+    """The pinned packages, as pip reads them."""
+    return resources.files("converter_companion").joinpath("tools_requirements.txt").read_text(encoding="utf-8")
+
+
+def announcement(folder: Path) -> str:
+    """What will be done, for whoever has to agree."""
+    packages = ", ".join(line for line in requirements().splitlines() if line and not line.startswith("#"))
+    return (
+        f"Into {folder}, a virtual environment of {sys.executable}, will be installed: {packages}.\n"
+        f"About {DOWNLOAD_MB} MB are downloaded and {DISK_MB / 1000:.1f} GB of disk are used; that takes some minutes. Nothing "
+        "outside that folder is changed."
+    )
+
+
+def install(data_folder: Path, tell: Tell, index: str | None = None, files: FileSystem = FILE_SYSTEM) -> Path:
+    """Make the environment below `data_folder`, or go on where an interrupted call was; returns its Python. Blocks.
+
+    pip keeps what it has downloaded, so a second call begins where the line broke. `index`: an index for pip beside the usual
+    one; where none is given PyTorch's is used if it can be reached. Raises `NoRoom`, `StorageRefused`, and `ModelFailed` with
+    what pip said.
+    """
+    folder = data_folder / tools.FOLDER
+    python = folder / "bin" / "python"
+    done, wanted = folder / tools.COMPLETE, requirements()
+    if done.exists() and done.read_text(encoding="utf-8") == wanted and tools.can_convert(python):
+        tell("Everything is installed already.")
+        return python
+    try:
+        files.make_folders(folder)
+        files.remove_tree(done)
+        free = files.free_bytes(folder) / 1e6
+    except OSError as error:
+        raise refusal(error, f"make {folder}") from error
+    if free < DISK_MB:
+        raise NoRoom(
+            f"The disk of {folder} has {free:.0f} MB free; {DISK_MB} MB are needed. --data-dir names another place."
+        )
+    if not python.exists():
+        tell("Making the environment")
+        venv.create(folder, with_pip=True, clear=True)
+    listed = folder / "requirements.txt"
+    files.write_atomically(listed, wanted.encode())
+    extra = index or (CPU_INDEX if _reachable(CPU_INDEX) else None)
+    options = [] if extra is None else ["--extra-index-url", extra]
+    _pip(python, ["install", "--progress-bar", "off", *options, "--requirement", str(listed)], tell)
+    if not tools.can_convert(python):
+        raise ModelFailed(
+            f"pip is done, but {python} cannot import {' and '.join(tools.NEEDED)}. Remove {folder}, and try again."
+        )
+    files.write_atomically(done, wanted.encode())
+    return python
+
+
+def remove(data_folder: Path) -> None:
+    """Take the environment away again. Blocks."""
+    shutil.rmtree(data_folder / tools.FOLDER, ignore_errors=True)
+
+
+def _pip(python: Path, arguments: Sequence[str], tell: Tell) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment["PYTHONNOUSERSITE"] = "1"
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    last: list[str] = []
+    with subprocess.Popen(  # noqa: S603 # our own Python
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as pip:
+        assert pip.stdout is not None
+        for line in pip.stdout:
+            last = [*last, line.strip()][-20:]
+            step = _STEP.match(line.strip())
+            if step is not None:
+                tell(step[0])
+    if pip.returncode == 0:
+        return
+    said = next((line for line in reversed(last) if line.startswith("ERROR")), last[-1] if last else "nothing")
+    network = any(
+        word in " ".join(last) for word in ("Temporary failure in name resolution", "NewConnectionError", "Max retries")
+    )
+    if network or "No matching distribution found" in said:
+        raise ModelFailed(
+            f"The packages could not be downloaded; is there a network? pip said: {said[:300]}. The same command goes on "
+            "where it was."
+        )
+    raise ModelFailed(f"pip could not install the tools: {said[:400]}. The same command tries again.")
+
+
+def _reachable(url: str) -> bool:
+    host = url.split("/")[2]
+    try:
+        with socket.create_connection((host, 443), timeout=_INDEX_WITHIN_S):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,60 @@
+"""What the node remembers: conversions that failed, and why. One file, written atomically."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from converter_companion.plan import Failure
+from models.files import FILE_SYSTEM, FileSystem, refusal
+
+log = logging.getLogger(__name__)
+
+MOST_FAILURES = 2000
+"""The oldest are forgotten: they would only be tried once more."""
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    version: int = 1
+    failures: dict[str, Failure] = {}
+
+
+class Memory:
+    """Failures by `Task.key`. All methods block."""
+
+    def __init__(self, path: Path, files: FileSystem = FILE_SYSTEM) -> None:
+        self._path = path
+        self._files = files
+        self.failures: dict[str, Failure] = {}
+
+    def load(self) -> None:
+        """Read what was remembered. A file that cannot be read is told in the log and begun anew: nothing but time is lost."""
+        try:
+            self.failures = _Document.model_validate_json(self._path.read_bytes()).failures
+        except FileNotFoundError:
+            self.failures = {}
+        except (OSError, ValidationError) as error:
+            log.warning("%s cannot be read; what failed before will be tried once more: %s", self._path, error)
+            self.failures = {}
+
+    def remember(self, key: str, failure: Failure) -> None:
+        """Raises `StorageRefused`."""
+        self._write({**{k: v for k, v in self.failures.items() if k != key}, key: failure})
+
+    def forget(self, key: str) -> None:
+        """What worked, or is gone. Raises `StorageRefused`."""
+        if key in self.failures:
+            self._write({k: v for k, v in self.failures.items() if k != key})
+
+    def _write(self, failures: dict[str, Failure]) -> None:
+        failures = dict(list(failures.items())[-MOST_FAILURES:])
+        try:
+            self._files.make_folders(self._path.parent)
+            self._files.write_atomically(self._path, _Document(failures=failures).model_dump_json(indent=1).encode())
+        except OSError as error:
+            raise refusal(error, "remember what failed") from error
+        self.failures = failures

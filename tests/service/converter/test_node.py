@@ -1,0 +1,195 @@
+"""The converter as a node beside the embedded loop, with an own pair of formats that is installed as a package."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from converter_companion import pairs
+from converter_companion.node import ConverterNode
+from converter_companion.settings import ConverterSettings
+from models.errors import BundleError
+from tests.service.loop_server.pictures import jpeg
+from tests.service.loop_server.shop import Shop, described, model_zip, unzipped, zip_bytes
+from tests.service.running_loop import RunningLoop
+from tests.support.raw_server import on_loopback
+from tests.support.sample_packages import installed_into
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "own_converter"
+TEXTS = {"model.json": b'{"own": 7}', "greeting.txt": b"hello"}
+SOON = 30.0
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which pip has installed the sample."""
+    return installed_into(tmp_path_factory.mktemp("site"), SAMPLE)
+
+
+@pytest.fixture(autouse=True)
+def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample is installed for the time of one test."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
+    monkeypatch.delitem(sys.modules, "text_converter", raising=False)
+    importlib.invalidate_caches()
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLoop]:
+    with RunningLoop(tmp_path_factory.mktemp("loop")) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(loop: RunningLoop) -> Shop:
+    return Shop(loop)
+
+
+@asynccontextmanager
+async def node(loop: RunningLoop, folder: Path, **settings: Any) -> AsyncIterator[ConverterNode]:
+    """A node that looks every 50 ms; nothing may be left of its work."""
+    values = {"converter_pairs": ["format_a:format_b"], "poll_seconds": 0.05, **settings}
+    made = ConverterNode(ConverterSettings(data_folder=folder, loop_host=loop.host, **values), restart=lambda: None)
+    await made.start()
+    await made.connection.switch(True)
+    try:
+        yield made
+    finally:
+        await made.close()
+        await made.connection.close()
+    assert not (folder / "work").exists()
+
+
+async def until(what: str, found: Callable[[], Any]) -> Any:
+    """The first answer of `found` that is not empty."""
+    for _ in range(int(SOON / 0.05)):
+        if value := await asyncio.to_thread(found):
+            return value
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{what} did not come about within {SOON:g} s")
+
+
+def test_within_a_minute_a_model_has_the_other_format_too(loop: RunningLoop, shop: Shop, tmp_path: Path) -> None:
+    uploaded = shop.upload("format_a", zip_bytes(TEXTS), "my_model.zip")
+    assert [each["id"] for each in shop.models(format="format_a")] == [uploaded["id"]]
+    assert shop.models(format="format_b") == []
+    shop.upload("another", model_zip())
+
+    async def story() -> None:
+        async with node(loop, tmp_path):
+            [listed] = await until("format_b", lambda: shop.models(format="format_b"))
+            assert (listed["id"], sorted(listed["formats"])) == (uploaded["id"], ["format_a", "format_b"])
+
+    on_loopback(story)()
+    data = shop.download(uploaded, "format_b").content
+    assert unzipped(data)["greeting.txt"] == b"HELLO"
+    document = described(data)
+    assert (document["format"], document["version"], document["own"]) == ("format_b", "1.0", 7)
+
+
+def test_every_project_that_it_may_see_is_looked_at(loop: RunningLoop, tmp_path: Path) -> None:
+    shops = [Shop(loop), Shop(loop, "another-organization")]
+    for shop in shops:
+        shop.upload("format_a", zip_bytes(TEXTS))
+
+    async def story() -> None:
+        async with node(loop, tmp_path):
+            for shop in shops:
+                await until("format_b", partial(shop.models, format="format_b"))
+
+    on_loopback(story)()
+
+
+def test_what_cannot_be_converted_is_remembered_and_tried_again_when_its_file_changed(
+    loop: RunningLoop, shop: Shop, tmp_path: Path
+) -> None:
+    broken = shop.upload("format_a", model_zip())
+
+    async def story() -> None:
+        async with node(loop, tmp_path) as first:
+            await until("a failure", lambda: first.memory.failures)
+            [(key, failure)] = first.memory.failures.items()
+            assert broken["id"] in key
+            assert "at least one text file" in failure.reason
+            assert first.recent[0].reason == failure.reason
+            assert first.status()["failed"] == 1
+            tried = len(first.recent)
+            looked_at = first.looked_at
+            await until("more looks", lambda: first.looked_at != looked_at)
+            await until("still more", lambda: first.looked_at != looked_at)
+            assert len(first.recent) == tried, "it is not tried again and again"
+        async with node(loop, tmp_path) as second:
+            await until("a look", lambda: second.looked_at)
+            assert second.recent == [], "nor after a restart"
+            answer = await asyncio.to_thread(shop.put, f"models/{broken['id']}/format_a/file", TEXTS)
+            assert answer.is_success, answer.text
+            await until("format_b", lambda: shop.models(format="format_b"))
+            await until("a clean memory", lambda: not second.memory.failures)
+
+    on_loopback(story)()
+
+
+def test_a_project_with_more_pictures_is_worth_another_try(loop: RunningLoop, shop: Shop, tmp_path: Path) -> None:
+    shop.upload("format_a", model_zip())
+
+    async def story() -> None:
+        async with node(loop, tmp_path) as made:
+            await until("a failure", lambda: made.memory.failures)
+            tried = len(made.recent)
+            picture = [("files", ("image_a.json", b"{}")), ("files", ("image_a.jpg", jpeg()))]
+            answer = await asyncio.to_thread(lambda: shop.http.post(f"{shop.path}/images", files=picture))
+            assert answer.is_success, answer.text
+            await until("another try", lambda: len(made.recent) > tried)
+
+    on_loopback(story)()
+
+
+def test_a_pair_that_nobody_converts_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(BundleError, match=r"Nothing converts format_b to format_a; there is .*format_a-to-format_b"):
+        pairs.converter("format_b", "format_a")
+
+
+def test_an_own_converter_that_raises_anything_ends_its_conversion_only(
+    loop: RunningLoop, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import text_converter  # type: ignore[import-not-found] # installed for this test
+
+    def explode(self: object, work: object) -> None:
+        raise ZeroDivisionError("a bug of its own")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(text_converter.TextConverter, "convert", explode)
+        shop.upload("format_a", zip_bytes(TEXTS))
+
+        async def story() -> None:
+            async with node(loop, tmp_path) as made:
+                await until("a failure", lambda: made.memory.failures)
+                [failure] = made.memory.failures.values()
+                assert "The conversion to format_b failed: ZeroDivisionError: a bug of its own" in failure.reason
+
+        on_loopback(story)()
+
+
+def test_a_loop_that_is_away_is_told_and_asked_again(shop: Shop, loop: RunningLoop, tmp_path: Path) -> None:
+    async def story() -> None:
+        settings = ConverterSettings(data_folder=tmp_path, loop_host="127.0.0.1:9", poll_seconds=0.05)
+        made = ConverterNode(settings, restart=lambda: None)
+        await made.start()
+        await made.connection.switch(True)
+        try:
+            trouble = await until("trouble", lambda: made.trouble)
+            assert "127.0.0.1:9" in trouble
+            assert made.memory.failures == {}
+        finally:
+            await made.close()
+            await made.connection.close()
+
+    on_loopback(story)()

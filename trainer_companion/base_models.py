@@ -13,6 +13,9 @@ from models.wire.model_information import Category
 from networks import bundles
 from networks.base import Network
 
+RELATED = 0.5
+"""Share of the convolutions that must fit. Of fewer, the base model is of another network, and they fit by chance."""
+
 
 @dataclass(frozen=True)
 class Adopted:
@@ -43,21 +46,28 @@ def adopt(network: Network, base: Bundle, categories: Sequence[Category], by_cla
     rows go from category to category, by id or else by name, and those of new categories stay fresh.
     """
     theirs = bundles.state_of(base)
-    mine: Mapping[str, Tensor] = network.state_dict()
+    mine: Mapping[str, Tensor] = {name: tensor for name, tensor in network.state_dict().items() if tensor.ndim}
     rows = _rows(base.model.categories, categories)
+    same = {name for name, tensor in mine.items() if name in theirs and theirs[name].shape == tensor.shape}
+    kernels = {name for name, tensor in mine.items() if tensor.ndim > 1}
+    if len(kernels & same) < RELATED * len(kernels):
+        return Adopted(0, len(mine), len(rows), len(categories))
     fits = 0
     with torch.no_grad():
         for name, tensor in mine.items():
-            other = theirs.get(name)
-            if other is None:
-                continue
             if any(part in name for part in by_class):
-                if other.shape[1:] == tensor.shape[1:] and all(row < len(other) for row in rows.values()):
-                    for to, row in rows.items():
-                        tensor[to] = other[row]
-                    fits += len(rows) == len(tensor) == len(other)
-            elif other.shape == tensor.shape:
-                tensor.copy_(other)
+                other = theirs.get(name)
+                if (
+                    other is None
+                    or other.shape[1:] != tensor.shape[1:]
+                    or any(row >= len(other) for row in rows.values())
+                ):
+                    continue
+                for to, row in rows.items():
+                    tensor[to] = other[row]
+                fits += len(rows) == len(tensor)
+            elif name in same:
+                tensor.copy_(theirs[name])
                 fits += 1
     return Adopted(fits, len(mine), len(rows), len(categories))
 

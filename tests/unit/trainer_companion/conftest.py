@@ -4,4 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 
+import pytest
+
 collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["test_*.py"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """As in a real training: threads that wait for each other by spinning are slow on a busy machine."""
+    import torch
+
+    torch.set_num_threads(1)

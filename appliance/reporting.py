@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 import anyio
 
-from appliance.versions.pauses import pause
-from models.errors import LoopBusy, LoopError
+from appliance.background import Background
+from appliance.versions.pauses import pause_after
+from models.errors import LoopError
 from models.wire.loop import DetectorStatus
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class ReportsTo(Protocol):
     async def report_detector(self, status: DetectorStatus) -> None: ...
 
 
-class Reporter:
+class Reporter(Background):
     """See the module's docstring. Belongs to one event loop. `status` is asked for what to tell; `every` is in seconds."""
 
     def __init__(
@@ -45,6 +46,7 @@ class Reporter:
         *,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        super().__init__("reporting to the Loop")
         self.problem: str | None = None
         """Why the Loop does not know how this box is; None if it does."""
         self._loop = loop
@@ -52,28 +54,8 @@ class Reporter:
         self._every = every
         self._chance = chance
         self._failures = 0
-        self._running = asyncio.Event()
-        self._running.set()
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to report; returns at once."""
-        self._task = asyncio.create_task(self._keep_reporting(), name="reporting to the Loop")
-
-    async def close(self) -> None:
-        """Report no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def set_paused(self, paused: bool) -> None:
-        """Do not report for as long as this is set."""
-        if paused:
-            self._running.clear()
-        else:
-            self._running.set()
-
-    async def _keep_reporting(self) -> None:
+    async def _work(self) -> None:
         await asyncio.sleep(self._chance() * LOOK_SECONDS)
         while True:
             await self._running.wait()
@@ -105,9 +87,7 @@ class Reporter:
         self.problem = str(error) or f"The Loop did not answer within {ANSWER_WITHIN:g} s"
         if self._failures == 1:
             log.warning("the Loop is not told how this box is: %s", self.problem)
-        seconds = pause(self._failures, first=CYCLE_SECONDS, cap=AWAY_CAP, chance=self._chance())
-        asked = error.retry_after if isinstance(error, LoopBusy) and error.retry_after else 0.0
-        return max(seconds, min(asked, 3600.0))
+        return pause_after(error, self._failures, first=CYCLE_SECONDS, cap=AWAY_CAP, chance=self._chance())
 
 
 def _facts(status: DetectorStatus) -> dict[str, Any]:

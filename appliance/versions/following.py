@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 import anyio
 
+from appliance.background import Background
 from appliance.connection import LoopConnection
-from appliance.versions.pauses import pause
+from appliance.versions.pauses import pause, pause_after
 from appliance.versions.plan import FileKey, LoopView, Probed
 from appliance.versions.ports import LoopModels, offer_of
-from models.errors import LoopBusy, LoopError, NotInLoop
+from models.errors import LoopError, NotInLoop
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Pace:
     answer_within: float = 60.0
 
 
-class LoopWatch:
+class LoopWatch(Background):
     """See the module's docstring. Belongs to one event loop. `on_change` is called when there is something new to consider.
 
     `clock` counts seconds and never jumps; `chance` is a number from 0 to 1.
@@ -52,6 +53,7 @@ class LoopWatch:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        super().__init__("following the Loop")
         self.pace = Pace()
         self.view = LoopView()
         self._loop = loop
@@ -61,32 +63,18 @@ class LoopWatch:
         self._chance = chance
         self._silences = 0
         self._lists = 0
-        self._running = asyncio.Event()
-        self._running.set()
         self._at_once = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to ask; returns at once."""
-        self._task = asyncio.create_task(self._keep_asking(), name="following the Loop")
-
-    async def close(self) -> None:
-        """Ask no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     def set_paused(self, paused: bool) -> None:
         """Do not ask for as long as this is set."""
         if paused:
-            self._running.clear()
             self._connection.off()
         elif not self._running.is_set():
-            self._running.set()
             self._connection.connecting()
+        super().set_paused(paused)
         self._at_once.set()
 
-    async def _keep_asking(self) -> None:
+    async def _work(self) -> None:
         await asyncio.sleep(self._chance() * min(1.0, self.pace.poll))  # a hundred boxes that got power together
         while True:
             await self._running.wait()
@@ -130,9 +118,7 @@ class LoopWatch:
         if self.view.answers:
             self.view = replace(self.view, answers=False)
             self._on_change()
-        seconds = pause(self._silences, first=self.pace.poll, cap=self.pace.away_cap, chance=self._chance())
-        asked = error.retry_after if isinstance(error, LoopBusy) and error.retry_after else 0.0
-        return max(seconds, min(asked, 3600.0))
+        return pause_after(error, self._silences, first=self.pace.poll, cap=self.pace.away_cap, chance=self._chance())
 
     async def ask_for_models(self) -> None:
         """Bring the list of models up to date; if it cannot be had, it is asked for again later."""

@@ -1,4 +1,4 @@
-"""The box in this process: an event loop in a thread of its own, a real worker process, and a real port of loopback.
+"""The box in this process, with a real worker process.
 
 A test asks over HTTP as any program would (`http`), as somebody at another address (`ask`), or runs a story of its own in
 the box's event loop (`run`).
@@ -7,11 +7,8 @@ the box's event loop (`run`).
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +22,7 @@ from appliance.app import build, guarded, rest
 from appliance.events import MAX_MESSAGE, PATH
 from appliance.services import Services
 from appliance.settings import Settings, load_settings
+from tests.service.threaded_server import ThreadedServer
 
 T = TypeVar("T")
 
@@ -33,8 +31,6 @@ QUICK = "onnx/cpu/1"
 
 STRANGER = ("203.0.113.7", 40000)
 """An address of nobody's (RFC 5737)."""
-
-START_SECONDS = 60.0
 
 
 def settings_for(folder: Path, **overrides: Any) -> Settings:
@@ -48,65 +44,21 @@ def settings_for(folder: Path, **overrides: Any) -> Settings:
     )
 
 
-class Box:
+class Box(ThreadedServer):
     """A running box. Use it as a context."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__("box")
         self.settings = settings
         self.data = settings.data_folder
         self.services: Services
         self.asgi: ASGIApp
-        self.port = 0
-        self.http: httpx.Client
-        self._loop = asyncio.new_event_loop()
-        self._started: Future[None] = Future()
-        self._thread = threading.Thread(target=self._serve, name="box", daemon=True)
 
-    def __enter__(self) -> Box:
-        self._thread.start()
-        self._started.result(START_SECONDS)
-        self.http = httpx.Client(base_url=self.url, timeout=60.0, trust_env=False)
-        return self
-
-    def __exit__(self, *_how: object) -> None:
-        self.http.close()
-        self._loop.call_soon_threadsafe(setattr, self._server, "should_exit", True)
-        self._thread.join(START_SECONDS)
-        assert not self._thread.is_alive(), "the box does not end"
-
-    @property
-    def url(self) -> str:
-        """Where the box listens."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._main())
-        except BaseException as error:
-            if self._started.done():
-                raise
-            self._started.set_exception(error)
-        finally:
-            self._loop.run_until_complete(self._end_what_is_left())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
-
-    async def _end_what_is_left(self) -> None:
-        """As `asyncio.run` does in the end."""
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-
-    async def _main(self) -> None:
-        # asyncio sends answers at once only over sockets that say that they are TCP; else each waits 40 ms.
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listening.bind(("127.0.0.1", 0))
-        self.port = listening.getsockname()[1]
+    def configure(self) -> uvicorn.Config:
+        """The box without its pages, which can be mounted only once in a process."""
         self.services = build(self.settings)
         self.asgi = guarded(rest(self.services), self.services)
-        config = uvicorn.Config(
+        return uvicorn.Config(
             self.asgi,
             lifespan="on",
             ws_max_size=MAX_MESSAGE,
@@ -115,18 +67,6 @@ class Box:
             log_config=None,
             timeout_graceful_shutdown=1,
         )
-        self._server = uvicorn.Server(config)
-        serving = asyncio.create_task(self._server.serve([listening]))
-        while not self._server.started:
-            if serving.done():
-                raise RuntimeError("the box did not start")
-            await asyncio.sleep(0.01)
-        self._started.set_result(None)
-        await serving
-
-    def run(self, story: Coroutine[Any, Any, T], timeout: float = 60.0) -> T:
-        """Run a coroutine in the box's event loop."""
-        return asyncio.run_coroutine_threadsafe(story, self._loop).result(timeout)
 
     def ask(
         self,

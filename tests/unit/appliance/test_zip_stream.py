@@ -105,6 +105,19 @@ def test_beyond_the_bounds_of_the_old_form(monkeypatch: pytest.MonkeyPatch, limi
         assert archive.infolist()[19].header_offset > 10
 
 
+def test_members_behind_four_gigabytes(tmp_path: Path) -> None:
+    """In a file that is a hole up to there."""
+    place, member = 5 << 30, zip_stream._Member("far.jpg", PICTURE)
+    entry = member.entry(place)
+    with (tmp_path / "far.zip").open("wb") as file:
+        file.seek(place)
+        file.write(member.header + member.packed + entry)
+        file.write(zip_stream._end(1, len(entry), place + len(member.header) + len(PICTURE)))
+    with zipfile.ZipFile(tmp_path / "far.zip") as archive:
+        assert archive.getinfo("far.jpg").header_offset == place
+        assert archive.read("far.jpg") == PICTURE
+
+
 def test_names_of_all_languages() -> None:
     with whole(("öffentlich/ç.jpg", b"1"), ("plain.jpg", b"2")) as archive:
         assert archive.namelist() == ["öffentlich/ç.jpg", "plain.jpg"]

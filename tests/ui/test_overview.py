@@ -13,6 +13,7 @@ from tests.ui.stories import all_of, press, until, visit
 from ui.kit.chart import Chart
 from ui.kit.marks import Mark
 from ui.kit.picture import Picture
+from ui.kit.presence import Presence
 from ui.pages import overview
 from ui.ports import CameraSight, Condition, Readings, Sight, Trouble
 
@@ -163,6 +164,39 @@ async def test_while_the_visitor_is_cut_off_nothing_is_read_and_who_is_back_sees
     client.handle_disconnect("the second")
     await asyncio.sleep(0.05)
     assert all(feed.watched for feed in feeds), "the visitor is back before the old connection is given up"
+
+
+@visit(overview.build)
+async def test_while_the_page_is_put_away_nothing_is_read_and_who_looks_again_sees_the_newest(
+    user: User, box: FakeBox
+) -> None:
+    feeds = (box.condition, box.readings, box.seeing.recent)
+    await until(lambda: all(feed.watched for feed in feeds))
+
+    user.find(Presence).trigger("looking", False)
+    await until(lambda: not any(feed.watched for feed in feeds))
+    box.said.value = Condition("Detecting again")
+    await asyncio.sleep(0.05)
+    await user.should_not_see("Detecting again")
+
+    user.find(Presence).trigger("looking", True)
+    await until(lambda: all(feed.watched for feed in feeds))
+    await user.should_see("Detecting again", retries=50)
+
+
+@visit(overview.build)
+async def test_a_page_that_is_cut_off_behind_others_is_not_read_for_when_it_is_back_there(
+    user: User, box: FakeBox
+) -> None:
+    client = user.client
+    await until(lambda: box.readings.watched)
+    assert client is not None
+    [(connection, document)] = client._socket_to_document_id.items()
+    user.find(Presence).trigger("looking", False)
+    client.handle_disconnect(connection)
+    await client.handle_handshake("the second", str(client.tab_id), None, document, None)
+    await asyncio.sleep(0.05)
+    assert not box.readings.watched
 
 
 @visit(overview.build)

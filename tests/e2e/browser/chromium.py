@@ -120,6 +120,19 @@ class Browser:
         still = {"name": "prefers-reduced-motion", "value": "reduce"}
         self.cdp("Emulation.setEmulatedMedia", features=[scheme, still])
 
+    def put_away(self) -> None:
+        """Minimise the window: the page is hidden, as behind another tab or on a locked telephone."""
+        self._window("minimized", hidden=True)
+
+    def look_again(self) -> None:
+        """Bring the window back."""
+        self._window("normal", hidden=False)
+
+    def _window(self, state: str, *, hidden: bool) -> None:
+        window = self.cdp("Browser.getWindowForTarget")["windowId"]
+        self.cdp("Browser.setWindowBounds", windowId=window, bounds={"windowState": state})
+        self.until(f"a {state} window", lambda: self.run("return document.hidden") is hidden)
+
     def cdp(self, command: str, **arguments: Any) -> Any:
         """A command of the Chrome DevTools Protocol."""
         return self.driver.execute_cdp_cmd(command, arguments)

@@ -1,0 +1,76 @@
+"""Who may do what: one table of rights, one decision, one middleware in front of HTTP and WebSocket.
+
+    asks                         is                 may
+    this machine (127/8, ::1)    loopback           everything
+    an address in a trusted      trusted            everything
+    network
+    anybody with an API key      key                everything
+    who has logged in            administrator      everything
+    (on a device: with its       user               everything but what administrators do
+    password)
+                                 node               what a detector does that has no user name
+    all others                   stranger           what is open, and detection unless `open_detection` is off
+
+Whoever asks, a request must name this box as its Host (else a name of somebody else's could be made to point here: DNS
+rebinding), and must not come from a page of another origin. What the table does not name is closed to strangers.
+
+The table is in `table` and `device`, the decision (`AccessPolicy`, pure) in `policy` and what it imports; `Access` holds the
+policy in force and counts refusals; `AccessMiddleware` obeys it. Nothing here reads a body or knows a web framework; header
+names are lower case, as ASGI has them.
+"""
+
+from appliance.access.asgi import ASGIApp, Receive, Scope, Send
+from appliance.access.callers import (
+    NOBODY,
+    Caller,
+    Kind,
+    Login,
+    Reason,
+    Recognise,
+    caller_in,
+    effective_autoupload,
+)
+from appliance.access.device import DEVICE_TABLE
+from appliance.access.evidence import Evidence
+from appliance.access.forwarding import MAX_HOPS
+from appliance.access.gate import Access, SocketCallers
+from appliance.access.hosts import Endpoint, Network, network_of, own_names, parse_host
+from appliance.access.middleware import AccessMiddleware
+from appliance.access.policy import AccessPolicy
+from appliance.access.refusals import BY_KEY, Refusal, Refusals, Refused, WayIn
+from appliance.access.table import AccessTable, Right, walk
+
+__all__ = [
+    "BY_KEY",
+    "DEVICE_TABLE",
+    "MAX_HOPS",
+    "NOBODY",
+    "ASGIApp",
+    "Access",
+    "AccessMiddleware",
+    "AccessPolicy",
+    "AccessTable",
+    "Caller",
+    "Endpoint",
+    "Evidence",
+    "Kind",
+    "Login",
+    "Network",
+    "Reason",
+    "Receive",
+    "Recognise",
+    "Refusal",
+    "Refusals",
+    "Refused",
+    "Right",
+    "Scope",
+    "Send",
+    "SocketCallers",
+    "WayIn",
+    "caller_in",
+    "effective_autoupload",
+    "network_of",
+    "own_names",
+    "parse_host",
+    "walk",
+]

@@ -17,7 +17,7 @@ def configured(app: ASGIApp, host: str, port: int, max_message: int) -> uvicorn.
         host=host,
         port=port,
         ws_max_size=max_message,
-        proxy_headers=False,  # who asks is decided in one place, `access.py`
+        proxy_headers=False,  # who asks is decided in one place, `appliance.access`
         server_header=False,
         access_log=False,
         log_config=None,

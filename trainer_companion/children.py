@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 GROUP_FILE = "process.json"
 LOG_FILE = "training.log"
 
+LAUNCHER = "torch.distributed.run"
+"""What stands in a command that starts further processes, which do the work."""
+
 LONGEST_LINE = 2 * 1024 * 1024
 MOST_LOG_BYTES = 20 * 1024 * 1024
 LAST_WORDS = 40
@@ -44,6 +47,7 @@ class Child:
         self._folder = folder
         self._files = files
         self._process: asyncio.subprocess.Process | None = None
+        self._launches = False
         self.words: deque[str] = deque(maxlen=LAST_WORDS)
 
     @property
@@ -54,6 +58,7 @@ class Child:
     async def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it; one that an earlier node left running in this folder is ended first. Raises `ChildFailed`."""
         await asyncio.to_thread(end_leftover, self._folder)
+        self._launches = LAUNCHER in command
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
@@ -93,10 +98,14 @@ class Child:
         await asyncio.to_thread(_append, self._folder / LOG_FILE, b"".join(lines))
 
     def ask_to_end(self) -> None:
-        """Tell it, and all that belong to it, to end soon and keep what they have."""
-        if self._process is not None and self.is_running:
+        """Ask for an early end (SIGTERM): of torchrun its workers are asked, for it would kill them after half a minute."""
+        if self._process is None or not self.is_running:
+            return
+        leader = self._process.pid
+        workers = [pid for pid in _session(leader) if pid != leader] if self._launches else []
+        for pid in workers or [leader]:
             with contextlib.suppress(ProcessLookupError):
-                self._process.terminate()
+                os.kill(pid, signal.SIGTERM)
 
     async def end(self) -> None:
         """Have it end: asked at first, and killed when it takes too long."""
@@ -118,7 +127,8 @@ class Child:
 
     def verdict(self) -> str | None:
         """Why it failed, as a sentence; None if it ended well."""
-        assert self._process is not None
+        if self._process is None:
+            return "the process never began"
         status = self._process.returncode
         if status == 0:
             return None
@@ -140,7 +150,7 @@ def end_leftover(folder: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         return
     # Numbers of processes are used again: only what was started at that very moment, or belongs to its session, is ours.
-    if boot == _boot() and group > 1 and (_started(group) in (started, None)) and _has_session(group):
+    if boot == _boot() and group > 1 and (_started(group) in (started, None)) and _session(group):
         log.warning("ending processes that an earlier start left behind (group %d)", group)
         _kill_group(group)
 
@@ -193,10 +203,11 @@ def _started(pid: int) -> int | None:
     return None if fields is None else int(fields[19])
 
 
-def _has_session(session: int) -> bool:
-    """Whether any process belongs to the session that began with this process."""
+def _session(leader: int) -> list[int]:
+    """The processes of the session that began with this process."""
+    found = []
     for entry in Path("/proc").glob("[0-9]*"):
         fields = _fields(int(entry.name))
-        if fields is not None and int(fields[3]) == session and fields[0] != "Z":
-            return True
-    return False
+        if fields is not None and int(fields[3]) == leader and fields[0] != "Z":
+            found.append(int(entry.name))
+    return found

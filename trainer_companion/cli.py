@@ -22,6 +22,7 @@ from trainer_companion.hyperparameters import parse, table
 from trainer_companion.launching import Training
 from trainer_companion.progress import Best, Event, Failed, Progress, Started, Warned
 from trainer_companion.recipes import recipe, recipe_of, recipes
+from trainer_companion.serve import serve
 from trainer_companion.variants import DEFAULT
 
 MOST_PROCESSES = 4
@@ -37,6 +38,7 @@ def cli() -> None:
 
     \b
     trainer-companion train --coco DIR --out DIR      from a folder, without a Loop
+    trainer-companion serve --loop HOST               as a node of a Learning Loop, on port 8024
     trainer-companion variants                        the networks to choose from
     trainer-companion hyperparameters                 what can be turned
     """
@@ -221,6 +223,9 @@ def _usual_processes(pictures: int) -> int:
         return torch.cuda.device_count()
     cores = len(os.sched_getaffinity(0))
     return max(1, min(cores, MOST_PROCESSES, pictures // 64))
+
+
+cli.add_command(serve)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,65 +1,49 @@
-"""A trainer as a node of a Loop: takes on one training at a time, walks its stages, tells how it is, obeys.
-
-The stages are acted out by `preparing`, `running`, `publish` and `findings`; what follows a failure stands in `stages`.
-"""
+"""A trainer as a node of a Loop: takes on one training at a time, tells how it is, obeys, and goes on after a restart."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from companions.connection import Connection
-from models.errors import DetectorApplianceError, InvalidInput, LoopError, LoopUnreachable
+from models.errors import DetectorApplianceError, InvalidInput, LoopError
 from models.files import FILE_SYSTEM, FileSystem, refusal
 from models.identity import UUIDS_FILE, node_uuid
 from models.loop.client import LoopClient
 from models.loop.node import MakeSocket, make_socket
-from models.wire.training import Context, PretrainedModel, SocketResponse, TrainingOut, TrainingStatus
-from trainer_companion import findings, preparing, publish, recipes
+from models.wire.training import Context, PretrainedModel, SocketResponse, TrainingStatus
 from trainer_companion import job as jobs
-from trainer_companion.children import end_leftover
+from trainer_companion import publish, recipes
+from trainer_companion.children import GROUP_FILE, LOG_FILE, end_leftover
 from trainer_companion.download import Images
 from trainer_companion.run_state import TRAININGS, Folders, LastRun, Run, RunStore, new_run
-from trainer_companion.running import Command, Running, Watched
+from trainer_companion.running import Command
 from trainer_companion.settings import TrainerSettings
 from trainer_companion.slot import Slot
-from trainer_companion.stages import HopelessError, Key, Stage, retry_delay, stage_at
-from trainer_companion.workplace import Workplace
+from trainer_companion.walking import Backdoor, Sleep, Tools, Walk
 
 log = logging.getLogger(__name__)
 
 STATUS_WITHIN_S = 30.0
-METRICS_WITHIN_S = 60.0
-SYNC_EVERY_S = 5.0
 LOOK_AT_SLOT_S = 1.0
 LOOK_AT_IDLENESS_S = 5.0
+
 REFUSED = "refused"
 """Payload of the answer of a trainer that is busy, since node 0.25."""
 
 IDLE = ("idle", "blocked")
 
-Sleep = Callable[[float], Awaitable[None]]
-
-
-@dataclass
-class Backdoor:
-    """What tests want to go wrong, or to wait; see `rest`."""
-
-    provide_new_model: bool = True
-    begin_training: bool = False
-    crash_training: bool = False
-    get_new_model: bool = False
-    save_model: bool = False
+KEPT = frozenset({jobs.JOB_JSON, jobs.BEST, LOG_FILE, GROUP_FILE})
+"""Of a job's folder, until the next training begins; checkpoints and decoded pictures are large and go at once."""
 
 
 class Trainer:
-    """The node. `restart` and `stop` end the program and return at once.
+    """The node. `restart` and `stop` end the program and return at once; `variants` is what a person can choose from.
 
-    `variants` is what a person can choose from; `command` makes the command line of a training; `export` writes ONNX.
+    `command` and `export` as in `Tools`.
     """
 
     def __init__(
@@ -78,19 +62,17 @@ class Trainer:
         make_socket: MakeSocket = make_socket,
     ) -> None:
         self.settings = settings
+        self.id = ""
         self.slot = Slot(settings.training_slot_lock)
-        self.folders = Folders(settings.data_folder)
         self.backdoor = Backdoor()
-        self.watched = Watched()
-        self.run: Run | None = None
+        self.walk: Walk | None = None
+        """The training under way."""
         self.last: LastRun | None = None
-        self.errors: dict[str, str] = {}
-        self.progress: float | None = None
         self.connection = Connection(
             client if client is not None else settings.loop_client(),
             "trainer",
             heartbeat=self.beat,
-            restart=self._restart,
+            restart=restart,
             organization=settings.loop_organization or "",
             project=settings.loop_project or "",
             make_socket=make_socket,
@@ -98,23 +80,24 @@ class Trainer:
         self.connection.on("begin_training", self.begin)
         self.connection.on("stop_training", self._on_stop)
         self.connection.on("abort_training", self._on_abort)
-        self.id = ""
         self._restart_program, self._stop_program = restart, stop
-        self._files = files
-        self._store = RunStore(settings.data_folder, files)
         self._variants_of = variants
         self._variants: list[PretrainedModel] = []
-        self._command = command
-        self._export = export
-        self._sleep = sleep
         self._now = now
-        self._during: str | None = None
-        self._running: Running | None = None
+        self._tools = Tools(
+            settings=settings,
+            files=files,
+            folders=Folders(settings.data_folder),
+            store=RunStore(settings.data_folder, files),
+            client=self.connection.client,
+            node=self.connection.node,
+            sleep=sleep,
+            command=command,
+            export=export,
+        )
         self._working: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
-        self._saving = asyncio.Lock()
-        self._telling = asyncio.Lock()
         self._idle_since: float | None = None
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -122,12 +105,10 @@ class Trainer:
     async def start(self) -> None:
         """Go on with the training that was under way when the program ended. Raises `StorageRefused`, `ModelFailed`."""
         path = self.settings.data_folder / UUIDS_FILE
-        self.id = await asyncio.to_thread(node_uuid, path, self.settings.node_name, self._files)
+        self.id = await asyncio.to_thread(node_uuid, path, self.settings.node_name, self._tools.files)
         self._variants = await asyncio.to_thread(self._variants_of)
-        self.last = await asyncio.to_thread(self._store.last)
-        if self.last is not None:
-            self.errors = dict(self.last.errors)
-        run = await asyncio.to_thread(self._store.read)
+        self.last = await asyncio.to_thread(self._tools.store.last)
+        run = await asyncio.to_thread(self._tools.store.read)
         if run is not None:
             log.info("going on with %s, which is %s", run.name, run.state)
             self._begin(run)
@@ -145,32 +126,44 @@ class Trainer:
     # ── what the Loop and people see ────────────────────────────────────────────────────────────────────────────────
 
     @property
+    def run(self) -> Run | None:
+        """The training under way."""
+        return None if self.walk is None else self.walk.run
+
+    @property
     def state(self) -> str:
-        """In the words of learning-loop-node's trainers."""
-        if self.run is None:
+        """In the words of learning-loop-node's trainers. Looks at the slot's file."""
+        if self.walk is None:
             return "blocked" if self.slot.holder() is not None else "idle"
         if not self.slot.held:
             return "waiting_for_slot"
-        return self._during or self.run.state
+        return self.walk.during or self.walk.run.state
+
+    @property
+    def progress(self) -> float | None:
+        """How far the stage is, 0..1."""
+        return None if self.walk is None else self.walk.progress
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """By the names of stages: those of the training under way, or those with which the last one ended."""
+        if self.walk is None:
+            return {} if self.last is None else self.last.errors
+        return {**self.walk.run.errors, **self.walk.errors}
 
     def status(self) -> Mapping[str, Any]:
         """For `/healthz`."""
-        return {"state": self.state, "progress": self.progress, "errors": self.shown_errors}
-
-    @property
-    def shown_errors(self) -> dict[str, str]:
-        """By key: those of the training under way, or those with which the last one ended."""
-        return {**(self.run.errors if self.run is not None else {}), **self.errors}
+        return {"state": self.state, "progress": self.progress, "errors": self.errors}
 
     def training_status(self) -> TrainingStatus:
-        """What `update_trainer` carries."""
+        """What `update_trainer` carries. Looks at the slot's file."""
         run = self.run
         return TrainingStatus(
             id=self.id,
             name=self.settings.node_name,
             state=self.state,
             uptime=None if run is None else max(0.0, self._now() - run.started),
-            errors=self.shown_errors,
+            errors=self.errors,
             progress=self.progress,
             pretrained_models=self._variants,
             architecture=run.architecture if run is not None and run.architecture is not None else "appliance",
@@ -180,7 +173,7 @@ class Trainer:
     async def beat(self) -> bool:
         """Tell the Loop how it is; False where it does not want to know. Raises `LoopError`."""
         assert self.connection.node is not None
-        status = await asyncio.to_thread(self.training_status)  # it looks at the slot's file
+        status = await asyncio.to_thread(self.training_status)
         answer = await self.connection.node.call("update_trainer", status, timeout=STATUS_WITHIN_S)
         return answer is None or answer.success
 
@@ -203,48 +196,39 @@ class Trainer:
             if self.run is not None:
                 return _refused(f"{self.run.name} is still active")
             run = new_run(organization, project, details, now=self._now())
-            try:
-                holder = await asyncio.to_thread(self.slot.claim, f"node {self.id}, {run.name}")
-            except OSError as error:
-                raise refusal(error, f"claim the training slot {self.settings.training_slot_lock}") from error
+            holder = await asyncio.to_thread(self._claim, run)
             if holder is not None:
                 return _refused(f"the training slot is held by {holder}")
             try:
                 await asyncio.to_thread(self._clear_former_trainings, run)
-                await asyncio.to_thread(self._store.write, run)
+                await asyncio.to_thread(self._tools.store.write, run)
             except BaseException:
                 self.slot.release()
                 raise
             log.info("begin %s", run.name)
-            self.errors, self.last = {}, None
             self._begin(run)
             return SocketResponse(success=True)
 
     async def stop(self) -> None:
         """End a running training and keep its model. In every other state nothing happens, as with upstream."""
         async with self._changing:
-            running = self._running
-            if running is None or self.state != "running":
+            if self.walk is None or not await self.walk.stop():
                 log.info("asked to stop while %s: nothing to do", self.state)
-                return
-            if running.is_running:
-                await running.stop()
-                return
-        await self.abort()  # it has not begun: there is nothing to keep
 
     async def abort(self) -> None:
         """Throw the training away; on return it is gone."""
         async with self._changing:
-            run, working = self.run, self._working
-            if run is None or working is None:
+            walk, working = self.walk, self._working
+            if walk is None or working is None:
                 return
-            log.info("aborting %s", run.name)
+            log.info("aborting %s", walk.run.name)
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
-            if self.run is None:
+            if self.walk is None:
                 return  # it came to its end at this very moment
+            run = walk.run
             run.aborted, run.state = True, "ready_for_cleanup"
-            self.errors = {}
+            walk.errors, walk.during = {}, run.state
             try:
                 await self._finish(run)
             except DetectorApplianceError as error:
@@ -252,12 +236,10 @@ class Trainer:
                 log.error("cannot clean up: %s", error)
                 self._begin(run)
 
-    async def kill_training_process(self) -> bool:
-        """For tests: end the process as a crash would; whether there was one."""
-        if self._running is None or not self._running.is_running:
-            return False
-        await self._running.kill()
-        return True
+    def forget(self) -> None:
+        """For tests: what failed, and what shall fail."""
+        self.last = None
+        vars(self.backdoor).update(vars(Backdoor()))
 
     async def _on_stop(self, *_arguments: Any) -> bool:
         await self.stop()
@@ -267,189 +249,51 @@ class Trainer:
         await self.abort()
         return True
 
-    def _restart(self) -> None:
-        self._restart_program()
-
     # ── the training ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin(self, run: Run) -> None:
-        self.run, self.watched, self.progress, self._during = run, Watched(), None, None
-        self._working = asyncio.create_task(self._work(run), name=run.name)
+        self.last = None
+        self.walk = Walk(run, self.id, self._tools, self.backdoor, self._finish)
+        self._working = asyncio.create_task(self._work(self.walk), name=run.name)
 
-    async def _work(self, run: Run) -> None:
-        try:
-            await self._wait_for_slot(run)
-            await self._walk(run)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            # Supervises the whole training: a bug must be seen, and must not leave a trainer that seems busy.
-            log.exception("unforeseen error in %s", run.name)
-            self.errors["trainer"] = "unforeseen error; the log of the trainer tells more, and starting it anew goes on"
-        finally:
-            self._during = self._running = self.progress = None
-
-    async def _wait_for_slot(self, run: Run) -> None:
+    async def _work(self, walk: Walk) -> None:
         while True:
             try:
-                holder = await asyncio.to_thread(self.slot.claim, f"node {self.id}, {run.name}")
-            except OSError as error:
-                holder = str(refusal(error, f"claim the training slot {self.settings.training_slot_lock}"))
+                holder: str | None = await asyncio.to_thread(self._claim, walk.run)
+                walk.errors.pop("training_slot", None)
+            except DetectorApplianceError as error:
+                holder = walk.errors["training_slot"] = str(error)
             if holder is None:
-                return
+                break
             log.info("waiting for the training slot, which is held by %s", holder)
-            await self._sleep(LOOK_AT_SLOT_S)
+            await self._tools.sleep(LOOK_AT_SLOT_S)
+        await walk.walk()
 
-    async def _walk(self, run: Run) -> None:
-        """Act out one stage after the other; those that fail again and again."""
-        client = self.connection.client
-        failures = 0
-        while True:
-            stage = stage_at(run.state)
-            key = "cleanup" if stage is None else stage.key
-            if failures:
-                await self._sleep(retry_delay(failures))
-            try:
-                if stage is None:
-                    await self._finish(run)
-                    return
-                if client is None:
-                    raise HopelessError("no Loop is set (LOOP_HOST), but this training belongs to one")
-                self._during, self.progress = stage.during, None
-                await self._act(stage, self._workplace(run, client))
-                before, run.state = run.state, stage.ends
-                try:
-                    await self._save(run)
-                except DetectorApplianceError:
-                    run.state = before
-                    raise
-            except HopelessError as error:
-                log.error("%s, %s: %s", run.name, key, error)
-                run.errors[key] = str(error)
-                run.state = "ready_for_cleanup"
-            except DetectorApplianceError as error:
-                failures += 1
-                log.warning("%s, %s (try %d): %s", run.name, key, failures, error)
-                self.errors[key] = str(error)
-                self._during = None
-                continue
-            except Exception as error:
-                # Supervises every stage: a bug in one must be seen by people, and another try may go better.
-                failures += 1
-                log.exception("%s, %s: unforeseen error (try %d)", run.name, key, failures)
-                self.errors[key] = f"unforeseen error ({type(error).__name__}: {error})"[:500]
-                self._during = None
-                continue
-            failures = 0
-            self.errors.pop(key, None)
-
-    async def _act(self, stage: Stage, work: Workplace) -> None:
-        actions: dict[Key, Callable[[Workplace], Awaitable[None]]] = {
-            "prepare": preparing.download_data,
-            "download_model": preparing.download_base_model,
-            "run_training": self._train,
-            "sync_confusion_matrix": self._sync_at_last,
-            "upload_model": lambda work: publish.upload_model(work, self._export),
-            "detecting": findings.detect,
-            "upload_detections": findings.upload,
-        }
+    def _claim(self, run: Run) -> str | None:
+        """Take the slot; who has it, if that is somebody else. Blocks. Raises `StorageRefused`."""
         try:
-            await actions[stage.key](work)
-        finally:
-            self.progress = None
-
-    async def _train(self, work: Workplace) -> None:
-        self._running = running = Running(work, self.watched, self._found, self._command)
-        syncing = asyncio.create_task(self._sync_now_and_then(), name="metrics")
-        try:
-            await running.run()
-        finally:
-            self._running = None
-            syncing.cancel()
-            await asyncio.gather(syncing, return_exceptions=True)
-
-    async def _found(self) -> None:
-        """A better model: a test may want the process to crash now."""
-        self.errors.pop("run_training", None)
-        if self.backdoor.crash_training:
-            await self.kill_training_process()
-
-    async def _sync_now_and_then(self) -> None:
-        """Tell the Loop of better models while the training runs; where that fails, it goes on, and says so."""
-        while True:
-            await self._sleep(SYNC_EVERY_S)
-            try:
-                await self.sync()
-            except DetectorApplianceError as error:
-                log.warning("the Loop does not know of the best model yet: %s", error)
-                self.errors["sync_confusion_matrix"] = str(error)
-
-    async def _sync_at_last(self, _work: Workplace) -> None:
-        await self.sync(at_last=True)
-
-    async def sync(self, *, at_last: bool = False, again: bool = False) -> None:
-        """Tell the Loop of the best model, if it does not know of it; `again`: if it does, too.
-
-        Raises `LoopError` and `StorageRefused`.
-        """
-        async with self._telling:
-            run = self.run
-            if run is None or run.best is None or not (again or not run.best_is_told):
-                return
-            if not (self.backdoor.provide_new_model or again or at_last):
-                return
-            if self.backdoor.get_new_model or self.backdoor.save_model:
-                raise LoopUnreachable("telling of the best model fails, as it was told to (/error_configuration)")
-            if self.connection.node is None:
-                return
-            best = run.best
-            found = TrainingOut(
-                trainer_id=self.id,
-                trainer_name=self.settings.node_name,
-                confusion_matrix={key: each.model_dump() for key, each in best.confusion_matrix.items()},
-                train_image_count=run.train_images,
-                test_image_count=run.test_images,
-                hyperparameters={**run.details.hyperparameters, **run.hyperparameters},
-                best_epoch=best.epoch,
-            )
-            answer = await self.connection.node.call(
-                "update_training", run.organization, run.project, found, timeout=METRICS_WITHIN_S
-            )
-            if answer is None or not answer.success:
-                said = None if answer is None else answer.error_msg
-                raise LoopUnreachable(
-                    f"the Loop does not take the metrics of the best model: {said or 'no reason given'}"
-                )
-            if run.best is best:
-                run.best_is_told = True
-                await self._save(run)
-            self.errors.pop("sync_confusion_matrix", None)
-
-    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+            return self.slot.claim(f"node {self.id}, {run.name}")
+        except OSError as error:
+            raise refusal(error, f"claim the training slot {self.settings.training_slot_lock}") from error
 
     async def _finish(self, run: Run) -> None:
         """Clean up, tell, and be idle. Raises `StorageRefused`; then it can be done again."""
-        self._during = "ready_for_cleanup"
-        await self._save(run)
+        assert self.walk is not None
+        await self.walk.save()
         await self.tell_now()
         last = LastRun(
             organization=run.organization,
             project=run.project,
             training_number=run.details.training_number,
             ended=self._now(),
-            outcome="aborted"
-            if run.aborted
-            else "finished"
-            if run.state == "ready_for_cleanup" and run.uploaded
-            else "failed",
+            outcome="aborted" if run.aborted else "finished" if run.uploaded else "failed",
             model_id=run.model_id,
             map50=run.best.map50 if run.best is not None else None,
             errors=run.errors,
         )
         await asyncio.to_thread(self._clean_up, run)
-        await asyncio.to_thread(self._store.finish, last)
-        self.last, self.errors, self.run = last, dict(run.errors), None
-        self._during = self.progress = None
+        await asyncio.to_thread(self._tools.store.finish, last)
+        self.last, self.walk = last, None
         self.slot.release()
         log.info("%s: %s", run.name, last.outcome)
         await self.tell_now()
@@ -458,52 +302,28 @@ class Trainer:
 
     def _clean_up(self, run: Run) -> None:
         """What is large and of no use any more. The best model and the log stay until the next training begins. Blocks."""
-        folder = self.folders.training(run)
-        end_leftover(self.folders.job(run))
+        folders, files = self._tools.folders, self._tools.files
+        job = folders.job(run)
         try:
-            useless = [
-                self.folders.detections(run),
-                self.folders.detector(run),
-                self.folders.base(run),
-                folder / "export",
-            ]
+            end_leftover(job)
             if run.aborted:
-                useless = [folder]
-            for path in [*useless, self.folders.job(run) / "checkpoints"]:
-                self._files.remove_tree(path)
+                files.remove_tree(folders.training(run))
+                return
+            rest = [path for path in job.iterdir() if path.name not in KEPT] if job.is_dir() else []
+            for path in [folders.detections(run), folders.detector(run), folders.base(run), *rest]:
+                files.remove_tree(path)
         except OSError as error:
             raise refusal(error, "clean up after the training") from error
 
     def _clear_former_trainings(self, run: Run) -> None:
         """Blocks. Raises `StorageRefused`."""
-        Images(self.folders.images(run), self._files).forget_damage()
+        Images(self._tools.folders.images(run), self._tools.files).forget_damage()
         if self.settings.keep_old_trainings:
             return
         try:
-            self._files.remove_tree(self.folders.project(run) / TRAININGS)
+            self._tools.files.remove_tree(self._tools.folders.project(run) / TRAININGS)
         except OSError as error:
             raise refusal(error, "remove former trainings") from error
-
-    # ── small things ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _workplace(self, run: Run, client: LoopClient) -> Workplace:
-        def tell(share: float | None) -> None:
-            self.progress = share
-
-        return Workplace(
-            run=run,
-            project=client.project(run.organization, run.project),
-            folders=self.folders,
-            settings=self.settings,
-            files=self._files,
-            save=lambda: self._save(run),
-            tell=tell,
-        )
-
-    async def _save(self, run: Run) -> None:
-        async with self._saving:
-            copy = run.model_copy(deep=True)
-            await asyncio.to_thread(self._store.write, copy)
 
     async def _watch_idleness(self) -> None:
         limit = self.settings.trainer_idle_timeout_sec
@@ -517,7 +337,7 @@ class Trainer:
                 log.info("idle for %.0f s: the program ends (TRAINER_IDLE_TIMEOUT_SEC)", limit)
                 self._stop_program()
                 return
-            await self._sleep(LOOK_AT_IDLENESS_S)
+            await self._tools.sleep(LOOK_AT_IDLENESS_S)
 
 
 def _refused(sentence: str) -> SocketResponse:

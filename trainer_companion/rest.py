@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Request
 
 from companions.server import read_switch, read_word
 from models.errors import DetectorApplianceError
-from trainer_companion.node import Backdoor, Trainer
+from trainer_companion.node import Trainer
 
 MOST_STEPS = 1000
 
@@ -38,8 +38,7 @@ def router(trainer: Trainer) -> APIRouter:
         curl -X POST http://localhost:8024/reset
         """
         await trainer.abort()
-        trainer.backdoor = Backdoor()
-        trainer.errors.clear()
+        trainer.forget()
         if trainer.connection.is_on:
             await trainer.connection.switch(False)
             await trainer.connection.switch(True)
@@ -68,13 +67,14 @@ def router(trainer: Trainer) -> APIRouter:
         word = await read_word(request)
         if not word.isdigit() or int(word) > MOST_STEPS:
             raise HTTPException(422, f"a number up to {MOST_STEPS} is due, not {word[:20]!r}")
-        if trainer.state != "running":
+        walk = trainer.walk
+        if walk is None or walk.during != "running":
             raise HTTPException(409, "trainer is not running")
         for _ in range(int(word)):
             try:
-                await trainer.sync(again=True)
+                await walk.sync(again=True)
             except DetectorApplianceError as error:
-                trainer.errors["sync_confusion_matrix"] = str(error)
+                walk.errors["sync_confusion_matrix"] = str(error)
         await trainer.tell_now()
 
     @made.post("/kill_training_process", responses={409: {"description": "No training runs"}})
@@ -83,7 +83,7 @@ def router(trainer: Trainer) -> APIRouter:
 
         curl -X POST http://localhost:8024/kill_training_process
         """
-        if not await trainer.kill_training_process():
+        if trainer.walk is None or not await trainer.walk.kill_training_process():
             raise HTTPException(409, "trainer is not running")
 
     @made.post("/force_status_update")

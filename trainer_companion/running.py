@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from models.bundle import MODEL_JSON
 from trainer_companion import job as jobs
 from trainer_companion import progress
 from trainer_companion.children import Child, ChildFailed
@@ -65,8 +66,7 @@ class Running:
         A training that has found a model never ends without it: what went wrong then stays beside it as an error.
         """
         run = self._work.run
-        if run.stopping:  # it was on its way to the end when this program was killed
-            self._has_a_model("the training was stopped before it had found a model")
+        if run.stopping and self._has_model():  # it was on its way to the end when this program was killed
             return
         folder = await self._work.make_folder(self._work.folders.job(run))
         await asyncio.to_thread(jobs.write, folder, self._job(), self._work.files)
@@ -84,33 +84,52 @@ class Running:
                 self._deadline.cancel()
             await self._child.end()
         if self._done is not None:
+            await self._settle(self._done)
             return
-        verdict = self._child.verdict() or "the process ended without a word"
-        if run.stopping:
-            self._has_a_model("the training was stopped before it had found a model")
-        elif failed is None:
-            raise ChildFailed(verdict)
-        elif failed.again:
-            raise ChildFailed(failed.message)
-        else:
-            self._has_a_model(failed.message)
-            run.errors["run_training"] = f"{failed.message} What had been learnt by then is kept."
+        sentence = failed.message if failed is not None else self._child.verdict() or "the process ended without a word"
+        if not run.stopping and (failed is None or failed.again):
+            raise ChildFailed(sentence)
+        if not self._has_model():
+            raise HopelessError(
+                f"the training was stopped before it had found a model: {sentence}" if run.stopping else sentence
+            )
+        if not run.stopping:
+            run.errors["run_training"] = f"{sentence} What had been learnt by then is kept."
 
     async def stop(self) -> None:
         """End soon, with what has been learnt."""
         self._work.run.stopping = True
         await self._work.save()
-        self._child.ask_to_end()
+        if self._watched.started is not None:
+            self._child.ask_to_end()
         loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(STOP_WITHIN_S, lambda: asyncio.ensure_future(self._child.kill()))
+        self._deadline = loop.call_later(STOP_WITHIN_S, lambda: loop.create_task(self._child.kill()))
 
     async def kill(self) -> None:
         """End the process as a crash would."""
         await self._child.kill()
 
-    def _has_a_model(self, sentence: str) -> None:
-        if self._work.run.best is None:
-            raise HopelessError(sentence)
+    def _has_model(self) -> bool:
+        best = self._work.run.best
+        return best is not None and (Path(best.bundle) / MODEL_JSON).is_file()
+
+    async def _settle(self, done: Done) -> None:
+        """The best model is the one that the end names, also where its line was lost with a program that was killed."""
+        run = self._work.run
+        if self._has_model() and run.best is not None and run.best.epoch >= done.best_epoch:
+            return
+        matrix = {} if run.best is None else run.best.confusion_matrix
+        threshold = 0.5 if run.best is None else run.best.conf_threshold
+        run.best = Best(
+            epoch=done.best_epoch,
+            map50=done.map50,
+            map=done.map,
+            conf_threshold=threshold,
+            confusion_matrix=matrix,
+            bundle=done.bundle,
+        )
+        run.best_is_told = False
+        await self._work.save()
 
     async def _listen(self) -> Failed | None:
         """Hear the process to its end; how it failed, if it said so."""
@@ -126,6 +145,8 @@ class Running:
                     run.architecture = event.architecture
                     run.hyperparameters = dict(event.hyperparameters) | {"batch_size": event.batch_size}
                     await self._work.save()
+                    if run.stopping:  # wanted before it could be told to
+                        self._child.ask_to_end()
                 case Progress():
                     watched.progress = event
                     watched.curve.append(event)

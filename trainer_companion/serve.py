@@ -5,25 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from fastapi import FastAPI
 
-from companions import serving
-from companions.access import ASGIApp
-from companions.server import create_app
-from models.errors import SettingsInvalid
-from trainer_companion import rest
-from trainer_companion.node import Trainer
-from trainer_companion.settings import TrainerSettings
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from companions.access import ASGIApp
+    from companions.serving import Ending
+    from trainer_companion.node import Trainer
+    from trainer_companion.settings import TrainerSettings
 
 
 def make_app(
     settings: TrainerSettings,
-    ending: serving.Ending,
+    ending: Ending,
     build_page: Callable[[Trainer], Callable[[FastAPI], None]] | None = None,
 ) -> ASGIApp:
     """The whole trainer as one ASGI application."""
+    from companions.server import create_app
+    from trainer_companion import rest
+    from trainer_companion.node import Trainer
+
     trainer = Trainer(settings, restart=ending.restart, stop=ending.stop)
     return create_app(
         settings,
@@ -48,15 +52,9 @@ def serve(loop_host: str | None, host: str | None, port: int | None, name: str |
 
     It waits for people to begin a training in the Loop. A training that was under way when it ended is gone on with.
     """
-    overrides = {
-        "loop_host": loop_host,
-        "bind_host": host,
-        "port": port,
-        "node_name": name,
-        "data_folder": data_dir,
-    }
-    try:
-        settings = TrainerSettings.load(os.environ, overrides)
-        serving.run(lambda ending: make_app(settings, ending), settings)
-    except SettingsInvalid as error:
-        raise click.ClickException(str(error)) from error
+    from companions import serving
+    from trainer_companion.settings import TrainerSettings
+
+    overrides = {"loop_host": loop_host, "bind_host": host, "port": port, "node_name": name, "data_folder": data_dir}
+    settings = TrainerSettings.load(os.environ, overrides)
+    serving.run(lambda ending: make_app(settings, ending), settings)

@@ -1,6 +1,6 @@
 """A training that learns nothing: the program that a trainer runs, in a second and without PyTorch.
 
-    python fake_training.py OPTIONS JOB_FOLDER
+    python fake_training.py --weights FILE OPTIONS JOB_FOLDER
 
 It speaks the lines of a real one, keeps a checkpoint after each epoch, goes on from it, and leaves a bundle that always
 finds the same box. `--epochs N --pause SECONDS`; `--crash-after N` dies by SIGKILL after that epoch, once; `--fail WORDS`
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -24,19 +25,24 @@ from trainer_companion import job as jobs
 from trainer_companion.progress import Best, Confusion, Done, Failed, Progress, Started, Warned, say
 
 SIZE = 64
+WEIGHTS = "model.onnx"
 FOUND = (32.0, 32.0, 20.0, 10.0)
 """The box that its model finds in every picture: centre and size, pixels of its input."""
 
 
-def write_bundle(folder: Path, categories: list[dict[str, Any]], epoch: int) -> None:
-    """A bundle that runs without PyTorch."""
+def write_weights(path: Path) -> Path:
+    """A model of one category that runs without PyTorch."""
     from tests.support.tiny_onnx import write_onnx, yolo_v8
 
+    return write_onnx(path, (1, 3, SIZE, SIZE), {"predictions": yolo_v8(SIZE, 1, (*FOUND, 0, 0.9))})
+
+
+def write_bundle(folder: Path, weights: Path, categories: list[dict[str, Any]], epoch: int) -> None:
+    """A bundle with these weights."""
     new = folder.with_name(".best.new")
     FILE_SYSTEM.remove_tree(new)
     new.mkdir(parents=True)
-    count = len(categories)
-    write_onnx(new / "model.onnx", (1, 3, SIZE, SIZE), {"predictions": yolo_v8(SIZE, count, (*FOUND, 0, 0.9))})
+    shutil.copyfile(weights, new / WEIGHTS)
     document = {
         "categories": categories,
         "resolution": SIZE,
@@ -49,7 +55,7 @@ def write_bundle(folder: Path, categories: list[dict[str, Any]], epoch: int) -> 
             "weights": [
                 {
                     "runtime": "onnx",
-                    "file": "model.onnx",
+                    "file": WEIGHTS,
                     "input": {
                         "width": SIZE,
                         "height": SIZE,
@@ -70,6 +76,7 @@ def write_bundle(folder: Path, categories: list[dict[str, Any]], epoch: int) -> 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--crash-after", type=int, default=0)
@@ -125,7 +132,7 @@ def train(options: argparse.Namespace, folder: Path) -> int:
         if stopped:
             break
         if not options.empty:
-            write_bundle(bundle, categories, epoch)
+            write_bundle(bundle, options.weights, categories, epoch)
             say(
                 Best(
                     epoch=epoch,

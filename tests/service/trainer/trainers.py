@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import itertools
 import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,9 +29,18 @@ _numbers = itertools.count(1)
 VARIANTS = [PretrainedModel(name="small", label="Small", description="a small network")]
 
 
+@functools.lru_cache(maxsize=1)
+def weights() -> Path:
+    """The weights that the fake leaves; to make them takes longer than all the rest of it."""
+    folder = Path(tempfile.mkdtemp(prefix="fake-training-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return fake_training.write_weights(folder / fake_training.WEIGHTS)
+
+
 def fake_command(*options: str) -> Callable[[Path, int], list[str]]:
     """The command line of a training that learns nothing."""
-    return lambda folder, _processes: [sys.executable, "-m", fake_training.__name__, *options, str(folder)]
+    program = [sys.executable, "-m", fake_training.__name__, "--weights", str(weights())]
+    return lambda folder, _processes: [*program, *options, str(folder)]
 
 
 async def copy_as_onnx(_work: Workplace, bundle: Path, out: Path) -> None:
@@ -58,9 +70,12 @@ class Place:
         )
 
     def annotated(self, number: int) -> list[str]:
-        """Put pictures with a bolt on each into the project; their ids."""
+        """Put pictures with a bolt on each into the project, at least so many, not all of them for testing; their ids."""
         box = {"category_name": "bolt", "x": 3, "y": 4, "width": 10, "height": 8}
-        return self.shop.add(number, state="complete", box_annotations=[box])
+        ids = self.shop.add(number, state="complete", box_annotations=[box])
+        while all(self.shop.image(id)["set"] != "train" for id in ids):
+            ids += self.shop.add(1, state="complete", box_annotations=[box])
+        return ids
 
     def trainer(self, *options: str, **given: Any) -> Trainer:
         """A trainer that is not started."""

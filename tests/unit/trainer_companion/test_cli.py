@@ -1,0 +1,73 @@
+"""The command `trainer-companion`, as people use it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models.bundle import open_bundle, unpack
+from networks import bundles
+from tests.support.coco_folders import write_squares
+from trainer_companion.cli import main
+
+
+def tiny(pictures: Path, out: Path, *more: str) -> list[str]:
+    """Train 64-pixel pictures in one process."""
+    sizes = ["--set", "resolution=64", "--set", "max_batch_size=6"]
+    return ["train", "--coco", str(pictures), "--out", str(out), "--processes", "1", *sizes, *more]
+
+
+def test_a_folder_becomes_a_zip_and_the_zip_a_base_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    squares = write_squares(tmp_path / "set", 32)
+    out = tmp_path / "out"
+    assert main(tiny(squares, out, "--variant", "edge-residual-128", "--epochs", "2")) == 0
+    said = capsys.readouterr().out
+    assert "mAP50 0." in said
+    assert "red" in said and "found" in said
+    assert [path.name for path in out.iterdir()] == ["edge-residual-128.zip"]
+    unpack(out / "edge-residual-128.zip", tmp_path / "unpacked")
+    bundle = open_bundle(tmp_path / "unpacked")
+    assert bundles.read(bundle).class_count == 2
+    assert [category.name for category in bundle.model.categories] == ["red", "blue"]
+
+    assert main(tiny(squares, tmp_path / "next", "--base", str(out / "edge-residual-128.zip"), "--epochs", "1")) == 0
+    heard = capsys.readouterr()
+    assert "tensors of the base model fit" in heard.err
+    assert [path.name for path in (tmp_path / "next").iterdir()] == ["model.zip"]
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "sentence"),
+    [
+        pytest.param(["--variant", "vgg"], 1, "no variant 'vgg'; known are edge-residual-128", id="variant"),
+        pytest.param(["--set", "lr=3"], 1, "no hyperparameter 'lr'", id="hyperparameter"),
+        pytest.param(["--set", "epochs"], 2, "NAME=VALUE", id="no value"),
+        pytest.param(["--set", "minutes=1", "--epochs", "2"], 1, "contradict", id="contradiction"),
+        pytest.param(["--base", "nowhere.zip"], 1, "no base model nowhere.zip", id="no base model"),
+        pytest.param(["--minutes", "0"], 2, "minutes", id="no time"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], status: int, sentence: str
+) -> None:
+    squares = write_squares(tmp_path / "set", 4)
+    assert main(tiny(squares, tmp_path / "out", *more)) == status
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out" / "training" / "job.json").exists()
+
+
+def test_a_folder_without_pictures_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "annotations.json").write_text(json.dumps({"images": [], "categories": [{"id": 1, "name": "a"}]}))
+    assert main(tiny(tmp_path, tmp_path / "out")) == 1
+    assert "no pictures" in capsys.readouterr().err
+
+
+def test_hyperparameters_and_variants_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hyperparameters"]) == 0
+    assert "learning_rate" in capsys.readouterr().out
+    assert main(["variants"]) == 0
+    said = capsys.readouterr().out
+    assert "edge-residual-128" in said
+    assert "edge-mobilenet-320" in said

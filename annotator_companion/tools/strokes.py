@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from annotator_companion.tools.base import Action, Line, Look, Point
@@ -22,7 +23,7 @@ class Stroke:
         for point in (*action.trail, action.at):
             if not self.points or self.points[-1] != point:
                 self.points.append(point)
-        if len(self.points) > MAX_POINTS:
+        while len(self.points) > MAX_POINTS:
             self.points = [*self.points[:-1:2], self.points[-1]]
 
     @property
@@ -30,3 +31,8 @@ class Stroke:
         """As it is shown."""
         look: Look = "foreground" if self.is_foreground else "background"
         return Line(tuple(self.points), look)
+
+
+def foreground(strokes: Sequence[Stroke]) -> list[Point]:
+    """Every place that somebody said belongs to the thing."""
+    return [point for stroke in strokes if stroke.is_foreground for point in stroke.points]

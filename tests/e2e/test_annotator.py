@@ -115,9 +115,9 @@ def loop(tmp_path: Path) -> Iterator[RunningLoop]:
 @contextmanager
 def annotator(loop: RunningLoop, folder: Path, **environment: str) -> Iterator[tuple[ServerProcess, Page]]:
     port = free_port()
+    command = [sys.executable, "-m", "annotator_companion", "serve", "--loop", loop.host, "--port", str(port)]
     node = ServerProcess(
-        [sys.executable, "-m", "annotator_companion", "serve", "--loop", loop.host, "--port", str(port)]
-        + ["--name", "pen", "--data-dir", str(folder)],
+        [*command, "--name", "pen", "--data-dir", str(folder)],
         port=port,
         log=folder.parent / "annotator.log",
         environment={"LOOP_USERNAME": "node", "LOOP_PASSWORD": "secret of nodes", **environment},

@@ -9,11 +9,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
 from converter_companion import convert as conversion
 from converter_companion import installing, pairs, pictures, report, tools, truth
+from converter_companion import wrap as wrapping
 from converter_companion.report import ParityExceeded
 from converter_companion.serve import serve
 from converter_companion.settings import ConverterSettings
@@ -114,6 +116,81 @@ def convert(
             if done.report is not None:
                 click.echo(json.dumps(done.report.as_json(), indent=1) if as_json else report.table(done.report))
             click.echo(f"Wrote {path} ({path.stat().st_size / 1e6:.2f} MB).", err=as_json)
+
+
+@cli.command()
+@click.argument("model", metavar="MODEL", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--labels", type=click.Path(path_type=Path, exists=True), required=True, help="One name a line, in order."
+)
+@click.option("--out", "target", type=click.Path(path_type=Path), help="The zip to write. [MODEL with .zip]")
+@click.option(
+    "--picture", type=click.Path(path_type=Path, exists=True), help="A picture in which it should see something."
+)
+@click.option(
+    "--head", help="How the outputs are read: ssd_postprocessed, ssd_raw, yolo, detr, classification, anchor_free."
+)
+@click.option("--output", "outputs", multiple=True, metavar="NAME=INDEX", help="What the head calls an output.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the head, as JSON.")
+@click.option("--channels", type=click.Choice(["RGB", "BGR"]), help="Order of the colours.")
+@click.option(
+    "--resize", type=click.Choice(["stretch", "letterbox"]), help="How a picture is brought to the model's size."
+)
+@click.option("--scale", type=float, help="A float input is pixel * SCALE + OFFSET. [1/255]")
+@click.option("--offset", type=float, help="See --scale. [0]")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Confidence from which a detection is shown. [0.3]")
+def wrap(
+    model: Path,
+    labels: Path,
+    target: Path | None,
+    picture: Path | None,
+    head: str | None,
+    outputs: Sequence[str],
+    options: Sequence[str],
+    channels: Literal["RGB", "BGR"] | None,
+    resize: Literal["stretch", "letterbox"] | None,
+    scale: float | None,
+    offset: float | None,
+    threshold: float | None,
+) -> None:
+    """Make a bundle of a MODEL that comes from elsewhere, a .tflite or an .onnx, and see that its outputs can be read.
+
+    \b
+    converter-companion wrap yolo.onnx --labels names.txt --picture street.jpg
+    converter-companion wrap ssd.tflite --labels coco.txt --head ssd_postprocessed
+    """
+    wishes = wrapping.Wishes(
+        head=head,
+        outputs={name: int(value) for name, value in map(_named, outputs)},
+        options=dict(map(_named, options)),
+        channels=channels,
+        resize=resize,
+        scale=scale,
+        offset=offset,
+        threshold=threshold,
+    )
+    names = wrapping.read_labels(labels.read_text(encoding="utf-8", errors="replace"))
+    done = wrapping.wrap(model, names, target or model.with_suffix(".zip"), wishes, picture)
+    spec = done.inference.weights[0].input
+    click.echo(
+        f"Head {done.inference.head} {dict(done.inference.weights[0].outputs)}; input {spec.width} x {spec.height} "
+        f"{spec.channels} {spec.dtype} {spec.layout}, {spec.resize}."
+    )
+    if picture is None:
+        click.echo("The outputs can be read. Whether they mean what they should shows --picture with a picture.")
+    else:
+        click.echo(f"In {picture} it sees:\n{wrapping.seen_words(done.answer)}")
+    click.echo(f"Wrote {done.path}.")
+
+
+def _named(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"NAME=VALUE is due, and not {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 @contextmanager

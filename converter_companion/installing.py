@@ -17,7 +17,7 @@ from converter_companion import tools
 from models.errors import ModelFailed, NoRoom
 from models.files import FILE_SYSTEM, FileSystem, refusal
 
-DOWNLOAD_MB = 700
+DOWNLOAD_MB = 500
 DISK_MB = 2200
 """As it was with PyTorch for processors, on x86-64 under Python 3.11."""
 
@@ -43,8 +43,8 @@ def announcement(folder: Path) -> str:
     packages = ", ".join(line for line in requirements().splitlines() if line and not line.startswith("#"))
     return (
         f"Into {folder}, a virtual environment of {sys.executable}, will be installed: {packages}.\n"
-        f"About {DOWNLOAD_MB} MB are downloaded and {DISK_MB / 1000:.1f} GB of disk are used; that takes some minutes. Nothing "
-        "outside that folder is changed."
+        f"About {DOWNLOAD_MB} MB are downloaded and {DISK_MB / 1000:.1f} GB of disk are used (several times "
+        f"that where {CPU_INDEX} cannot be reached); that takes some minutes. Nothing outside that folder is changed."
     )
 
 

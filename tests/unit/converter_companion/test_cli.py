@@ -1,0 +1,98 @@
+"""The command line: what people type, and what they are told when it cannot be done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from converter_companion import tools
+from converter_companion.cli import main
+from models.bundle import Bundle, open_bundle, pack, unpack
+
+
+@pytest.fixture
+def model(shapes: Bundle, tmp_path: Path) -> Path:
+    path = tmp_path / "squares.zip"
+    pack(shapes.folder, path)
+    return path
+
+
+def test_from_pytorch_over_onnx_to_int8(
+    model: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    common = ["--images", str(scenes), "--out", str(out), "--data-dir", str(tmp_path)]
+    assert main(["convert", str(model), "--to", "onnx", *common]) == 0
+    assert "mAP50" in capsys.readouterr().out
+    assert main(["convert", str(out / "squares-onnx.zip"), "--to", "onnx_int8", "--json", *common]) == 0
+    [result] = json.loads(capsys.readouterr().out)["results"]
+    assert result["quantized"] is True
+    assert result["matched_share"] > 0.9
+    unpack(out / "squares-onnx_int8.zip", tmp_path / "bundle")
+    bundle = open_bundle(tmp_path / "bundle")
+    assert (bundle.model.format, bundle.model.version) == ("onnx", "1.0")
+    assert (tmp_path / "bundle" / "parity.json").is_file()
+    assert sorted(path.name for path in out.iterdir()) == ["squares-onnx.zip", "squares-onnx_int8.zip"]
+
+
+def test_beyond_the_limits_nothing_is_written(
+    model: Path,
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PARITY_MEAN_SHIFT", "0.0000001")
+    arguments = ["convert", str(model), "--to", "onnx", "--images", str(scenes), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--data-dir", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "matched share" in said, "the numbers"
+    assert "at most 1e-08 is allowed" in said
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_without_the_tools_the_way_to_them_is_told(
+    model: Path,
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("LITERT_TOOLS_PYTHON", raising=False)
+    monkeypatch.setattr(tools, "NEEDED", ("litert_nowhere",))
+    arguments = ["convert", str(model), "--to", "litert", "--images", str(scenes), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--data-dir", str(tmp_path)]) == 1
+    assert "converter-companion install-tools" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        pytest.param(["--to", "litert"], "no picture to calibrate", id="no pictures"),
+        pytest.param(
+            ["--to", "tensorrt"], "Nothing converts appliance_pytorch to tensorrt; there is", id="no such pair"
+        ),
+        pytest.param(["--to", "onnx", "--images", "{empty}"], "no pictures in", id="an empty folder"),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence(
+    arguments: list[str], sentence: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    filled = [argument.format(empty=empty) for argument in arguments]
+    assert main(["convert", str(model), *filled, "--out", str(tmp_path / "out"), "--data-dir", str(tmp_path)]) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_model_without_its_weights_is_refused(
+    shapes: Bundle, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(shapes.folder, tmp_path / "model")
+    (tmp_path / "model" / "network.pt").unlink()
+    arguments = ["convert", str(tmp_path / "model"), "--to", "onnx", "--images", str(scenes)]
+    assert main([*arguments, "--out", str(tmp_path / "out"), "--data-dir", str(tmp_path)]) == 1
+    assert "'network.pt' that model.json names is not in the bundle" in capsys.readouterr().err

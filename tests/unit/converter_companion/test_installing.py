@@ -1,0 +1,95 @@
+"""`install-tools`: goes on where it was, and says what went wrong. pip is played by a script."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from converter_companion import installing, tools
+from converter_companion.cli import main
+from models.errors import ModelFailed, NoRoom
+from models.files import FileSystem
+
+NO_INDEX = "http://127.0.0.1:9/simple"
+
+
+def environment(data_folder: Path, pip: str, *, works: bool = True) -> Path:
+    """A virtual environment whose pip does `pip` (shell), in which the libraries are found or not."""
+    python = data_folder / tools.FOLDER / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then exit {0 if works else 1}; fi\n{pip}\n')
+    python.chmod(0o755)
+    return python
+
+
+def test_everything_that_is_pinned_is_installed_once(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    python = environment(tmp_path, f'echo "$@" >> {calls}\necho "Collecting torch==2.13.0"\necho noise')
+    told: list[str] = []
+    assert installing.install(tmp_path, told.append, NO_INDEX) == python
+    assert "Collecting torch==2.13.0" in told
+    assert "noise" not in told
+    [line] = calls.read_text().splitlines()
+    assert f"--extra-index-url {NO_INDEX}" in line
+    listed = Path(line.split()[-1]).read_text()
+    for name in ("torch==2.13.0", "litert-torch==", "ai-edge-quantizer==", "typing_extensions<", "pydantic"):
+        assert name.rstrip("<") in listed
+    assert tools.find_python(None, tmp_path) == python
+    assert installing.install(tmp_path, told.append, NO_INDEX) == python
+    assert told[-1] == "Everything is installed already."
+    assert len(calls.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("pip", "sentence"),
+    [
+        pytest.param(
+            'echo "WARNING: NewConnectionError: Failed to establish a new connection"\n'
+            "echo 'ERROR: No matching distribution found for torch==2.13.0'\nexit 1",
+            "is there a network",
+            id="no network",
+        ),
+        pytest.param(
+            "echo 'ERROR: ResolutionImpossible'\nexit 1", "could not install the tools: ERROR: Reso", id="pins"
+        ),
+        pytest.param("kill -9 $$", "could not install the tools: nothing", id="killed"),
+    ],
+)
+def test_a_failed_installation_is_told_and_gone_on_with(pip: str, sentence: str, tmp_path: Path) -> None:
+    python = environment(tmp_path, pip)
+    with pytest.raises(ModelFailed, match=sentence) as raised:
+        installing.install(tmp_path, lambda _: None, NO_INDEX)
+    assert "The same command" in str(raised.value)
+    assert not (tmp_path / tools.FOLDER / tools.COMPLETE).exists()
+    python.write_text("#!/bin/sh\nexit 0\n")
+    assert installing.install(tmp_path, lambda _: None, NO_INDEX) == python
+
+
+def test_an_installation_in_which_nothing_can_be_imported_is_told(tmp_path: Path) -> None:
+    environment(tmp_path, "exit 0", works=False)
+    with pytest.raises(ModelFailed, match="cannot import litert_torch"):
+        installing.install(tmp_path, lambda _: None, NO_INDEX)
+
+
+def test_a_disk_that_is_too_small_is_told_before_anything_is_downloaded(tmp_path: Path) -> None:
+    class Full(FileSystem):
+        def free_bytes(self, folder: Path) -> int:
+            return 10**9
+
+    environment(tmp_path, "exit 1")
+    with pytest.raises(NoRoom, match="1000 MB free; 2200 MB are needed"):
+        installing.install(tmp_path, lambda _: None, NO_INDEX, Full())
+
+
+def test_the_command_says_what_it_will_do_before_it_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment(tmp_path, "exit 1")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert main(["install-tools", "--data-dir", str(tmp_path)]) == 130
+    said = capsys.readouterr().out
+    assert "litert-torch==0.10.0" in said
+    assert "2.2 GB of disk" in said
+    assert str(tmp_path) in said

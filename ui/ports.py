@@ -138,6 +138,9 @@ class Seeing(Protocol):
     async def look(self, picture: bytes) -> Sight:
         """Detect in a picture of one's own; it is kept for a while, so that it can be sent."""
 
+    async def look_at_sample(self) -> Sight:
+        """The same with a photograph that comes along, for whoever has no picture at hand."""
+
     async def look_again(self, key: str) -> Sight:
         """Take over a picture of a camera, as if it were one's own."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 import httpx
@@ -17,6 +19,7 @@ from appliance.cli.serve import stop_on_sigterm
 from appliance.lock import running_server
 from appliance.settings import environment_names
 from models.errors import DetectorApplianceError, SettingsInvalid
+from models.zoo import photograph
 
 READY_SECONDS = 120.0
 END_SECONDS = 20.0
@@ -41,14 +44,13 @@ LOOP_SETTINGS = (
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=8004, show_default=True, help="Port of the box.")
 @click.option("--loop-port", type=click.IntRange(1, 65535), default=8014, show_default=True, help="Port of the Loop.")
-@click.option("--picture", default="photo.jpg", metavar="FILE", help="A photograph to name in what is printed.")
 @with_place
-def demo(place: Place, port: int, loop_port: int, picture: str) -> None:
+def demo(place: Place, port: int, loop_port: int) -> None:
     """Run a box and a Learning Loop of its own beside each other, on this machine alone.
 
     \b
     appliance demo
-    curl -F 'file=@photo.jpg' http://localhost:8004/detect
+    appliance demo --port 9004 --loop-port 9014
 
     The Loop has one project with the model that comes along, and deploys it; the box follows, detects, and sends the
     pictures it was unsure about to the Loop, which keeps them with what was found. Both keep their data below the
@@ -82,20 +84,21 @@ def demo(place: Place, port: int, loop_port: int, picture: str) -> None:
             serve = ["serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder / "box")]
             with child("box", serve, {**environ, **follows}) as box:
                 wait_until_ready(box, f"{box_url}/readyz")
-                click.echo(what_to_try(box_url, loop_url, picture))
+                click.echo(what_to_try(box_url, loop_url, photograph()))
                 wait_until_one_ends(box, loop)
     except KeyboardInterrupt:
         click.echo("Stopped.", err=True)
 
 
-def what_to_try(box_url: str, loop_url: str, picture: str) -> str:
-    """For whoever has just started it."""
+def what_to_try(box_url: str, loop_url: str, picture: Path) -> str:
+    """For whoever has just started it. Each line can be pasted as it stands."""
+    file = shlex.quote(f"file=@{picture}")
     images = f"{loop_url}/api/{ORGANIZATION}/projects/{PROJECT}"
     return f"""
 The box and its Loop are running. Try, in another terminal:
 
-  a picture            curl -F 'file=@{picture}' {box_url}/detect
-  one to be kept       curl -F 'file=@{picture}' -H 'autoupload: all' {box_url}/detect
+  a picture            curl -F {file} {box_url}/detect
+  one to be kept       curl -F {file} -H 'autoupload: all' {box_url}/detect
   what the Loop has    curl {images}/data
   a browser            {box_url} (every route: {box_url}/docs, the Loop's: {loop_url}/docs)
   a robot              rosys.vision.DetectorHardware(port={box_url.rpartition(":")[2]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections import OrderedDict
@@ -15,6 +16,7 @@ from appliance.recent import Glimpse, Recent
 from appliance.services import Services
 from models.errors import DetectorApplianceError, InvalidInput
 from models.wire.image_metadata import BoxAnnotation, ImageMetadata
+from models.zoo import photograph
 from ui.kit.colours import palette
 from ui.kit.feed import Feed
 from ui.ports import CameraSight, Sight
@@ -150,6 +152,9 @@ class Seeing:
         found = Picture(picture)
         detected = await self._services.detecting.detect(found, Wish(autoupload="disabled", show=False))
         return await self._try(Try(found, detected.metadata), tuple(detected.timings.items()))
+
+    async def look_at_sample(self) -> Sight:
+        return await self.look(await asyncio.to_thread(photograph().read_bytes))
 
     async def look_again(self, key: str) -> Sight:
         glimpse = self._glimpses.get(key)

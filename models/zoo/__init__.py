@@ -1,4 +1,6 @@
-"""The seed model: what the box detects before it has ever met a Loop. Data, beside the recipe that made it."""
+"""The seed model: what the box detects before it has ever met a Loop, and a photograph to try it with. Data, beside the
+recipe that made it.
+"""
 
 from __future__ import annotations
 
@@ -13,3 +15,8 @@ SEED_VERSION = "0.0"
 def seed_folder() -> Path:
     """The seed model's bundle as it lies in this package; read only."""
     return Path(__file__).parent / "everyday_objects"
+
+
+def photograph() -> Path:
+    """A JPEG in which the seed model sees a cup, for whoever has no picture at hand; read only."""
+    return Path(__file__).parent / "cup.jpg"

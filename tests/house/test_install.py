@@ -316,7 +316,7 @@ def test_what_is_missing_is_installed(machine: Machine) -> None:
     machine.python("python3", "3.11")
     machine.debian("curl", "postgresql", lets=True)
     done = machine.run("test", "--system", "--quick")
-    assert machine.asked_of_apt[-1].endswith(" opencv-doc chromium chromium-driver")
+    assert machine.asked_of_apt[-1].endswith(" chromium chromium-driver")
     assert "Debian packages              passed" in done.stdout
 
 
@@ -330,7 +330,7 @@ def test_others_than_root_ask_by_sudo(machine: Machine) -> None:
 
 def test_apt_is_not_asked_for_what_is_there(machine: Machine) -> None:
     machine.python("python3", "3.11")
-    machine.debian("curl", "opencv-doc", "postgresql", "chromium", "chromium-driver", lets=False)
+    machine.debian("curl", "postgresql", "chromium", "chromium-driver", lets=False)
     done = machine.run("test", "--system", "--quick")
     assert machine.asked_of_apt == []
     assert "Debian packages              passed" in done.stdout
@@ -346,7 +346,7 @@ def test_an_apt_that_fails_is_no_failure_where_a_browser_is_there_all_the_same(m
     done = machine.run("test", "--system", "--quick")
     assert machine.asked_of_apt, "it has to be tried"
     assert f"Debian packages              {'passed' if browser else 'FAILED'}" in done.stdout
-    assert "apt-get could not install opencv-doc postgresql chromium chromium-driver" in done.stdout
+    assert "apt-get could not install postgresql chromium chromium-driver" in done.stdout
     assert "\ntests, Python 3.11" in done.stdout.partition("Summary")[2], "the others are run all the same"
 
 

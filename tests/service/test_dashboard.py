@@ -25,7 +25,7 @@ from models.images import read_header
 from tests.e2e.server_process import ServerProcess, appliance_process
 from tests.service.box import Box, settings_for
 from tests.service.conftest import MakeBox
-from tests.service.photographs import CAT, MOTORCYCLE, Photograph, encoded, intersection_over_union
+from tests.service.photographs import CAT, CUP, MOTORCYCLE, Photograph, encoded, intersection_over_union
 
 STRANGER = {"x-forwarded-for": "203.0.113.7"}
 """Whoever comes through a proxy that is not trusted is a stranger."""
@@ -67,6 +67,15 @@ def test_a_large_picture_is_shown_small_and_its_boxes_are_in_its_own_pixels(box:
     assert sight.found[0].box is not None
     left, top, width, height = MOTORCYCLE.box
     assert intersection_over_union(sight.found[0].box, (4 * left, 4 * top, 4 * width, 4 * height)) > 0.6
+
+
+def test_who_has_no_picture_at_hand_sees_what_is_in_the_one_that_comes_along(box: Box) -> None:
+    sight = box.run(Dashboard(box.services).seeing.look_at_sample())
+
+    [cup] = sight.found
+    assert cup.name == "cup"
+    assert cup.box is not None
+    assert intersection_over_union(cup.box, CUP.box) > 0.8
 
 
 def test_what_is_no_picture_is_an_error_that_can_be_shown(box: Box) -> None:

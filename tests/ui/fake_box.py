@@ -79,6 +79,9 @@ class FakeSeeing:
         self._deeds.do("look", picture)
         return Sight("own-1", "/pictures/seen/own/own-1", 640, 480, self.found, (("wait", 0.2), ("inference", 23.2)))
 
+    async def look_at_sample(self) -> Sight:
+        return await self.look(b"the sample")
+
     async def look_again(self, key: str) -> Sight:
         self._deeds.do("look again", key)
         return next(each.sight for each in self.told.value if each.sight.key == key)

@@ -40,6 +40,15 @@ async def test_a_chosen_picture_is_shown_with_what_is_in_it(user: User, box: Fak
     assert picture.props["alt"] == "Picture with cat 87%, indoors 60%"
 
 
+@visit(live.build, sees_a_cat)
+async def test_who_has_no_picture_at_hand_tries_the_one_that_comes_along(user: User, box: FakeBox) -> None:
+    await press(user, "Try a photograph that comes along")
+
+    await user.should_see("Found 2 in 23 ms", retries=50)
+    assert box.done == [("look", b"the sample")]
+    await user.should_not_see("No picture at hand?")
+
+
 @visit(live.build)
 async def test_a_picture_with_nothing_in_it_says_so(user: User, box: FakeBox) -> None:
     await choose(user)

@@ -48,6 +48,9 @@ class _Live:
                 hint="JPEG, PNG or WebP. It stays on this box unless you send it.",
                 most=MAX_PICTURE,
             )
+            with ui.element("div").classes("actions") as self._sample:
+                paragraph("No picture at hand?", "muted")
+                Button("Try a photograph that comes along", self._look_at_sample, kind="quiet")
             self._wrong = Wrong()
             self._result = ui.element("div").classes("split")
             self._result.set_visibility(False)
@@ -103,6 +106,9 @@ class _Live:
     async def _look(self, picture: bytes) -> None:
         await self._show_outcome(self._seeing.look(picture))
 
+    async def _look_at_sample(self) -> None:
+        await self._show_outcome(self._seeing.look_at_sample())
+
     async def _take(self, key: str) -> None:
         await self._show_outcome(self._seeing.look_again(key))
         self._picture.into_view()
@@ -118,6 +124,7 @@ class _Live:
             return
         self._wrong.say("")
         self._sight = sight
+        self._sample.set_visibility(False)
         self._result.set_visibility(True)
         self._picture.show(sight.source, sight.width, sight.height, sight.found, described(sight.found))
         stages = ", ".join(f"{name} {value:.0f} ms" for name, value in sight.timings if value >= 0.5)

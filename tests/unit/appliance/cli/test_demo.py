@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from appliance.cli.demo import what_to_try, without_loop_settings
 from appliance.cli.main import cli
 from appliance.cli.place import Surroundings
+from models.zoo import photograph
 
 
 def test_the_loop_of_somebodys_robot_is_not_meant() -> None:
@@ -27,9 +29,14 @@ def test_the_loop_of_somebodys_robot_is_not_meant() -> None:
     assert without_loop_settings(environ) == {"PATH": "/bin", "RUNTIME": "onnx/cpu/1"}
 
 
-def test_what_is_printed_can_be_pasted() -> None:
-    printed = what_to_try("http://127.0.0.1:8004", "http://127.0.0.1:8014", "my cat.jpg")
-    assert "curl -F 'file=@my cat.jpg' http://127.0.0.1:8004/detect" in printed
+@pytest.mark.parametrize("picture", [photograph(), Path("/home/me/my cup's.jpg")], ids=["that comes along", "quoted"])
+def test_what_is_printed_can_be_pasted(picture: Path) -> None:
+    printed = what_to_try("http://127.0.0.1:8004", "http://127.0.0.1:8014", picture)
+    lines = [shlex.split(line.partition("curl ")[2]) for line in printed.splitlines() if "/detect" in line]
+    assert lines == [
+        ["-F", f"file=@{picture}", "http://127.0.0.1:8004/detect"],
+        ["-F", f"file=@{picture}", "-H", "autoupload: all", "http://127.0.0.1:8004/detect"],
+    ]
     assert "curl http://127.0.0.1:8014/api/demo/projects/everyday-objects/data" in printed
     assert "DetectorHardware(port=8004)" in printed
 

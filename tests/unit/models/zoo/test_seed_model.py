@@ -57,6 +57,19 @@ def test_identity_and_categories_stay_the_same_forever() -> None:
     assert person.id == "8b2a7dfb-0828-520a-bd92-ab1a2496a988"
 
 
+def test_the_photograph_that_comes_along_shows_what_it_sees_and_says_whose_it_is(tmp_path: Path) -> None:
+    picture = zoo.photograph()
+    detector = load(open_bundle(zoo.seed_folder()), Choice.parse("litert/cpu/1"), cache=tmp_path, floor=0.5)
+    found = detector.detect(picture.read_bytes()).detections.box_detections
+    detector.close()
+    cup = max(found, key=lambda box: box.confidence)
+
+    assert cup.category_name == "cup"
+    assert overlap((165, 10, 250, 290), (cup.x, cup.y, cup.width, cup.height)) > 0.8
+    assert picture.stat().st_size < 60_000, "every box carries it"
+    assert "CC0" in picture.with_suffix(".md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("choice", ["litert/cpu/1", "onnx/cpu/1"])
 def test_it_sees_what_a_person_sees(choice: str, tmp_path: Path) -> None:
     detector = load(open_bundle(zoo.seed_folder()), Choice.parse(choice), cache=tmp_path, floor=0.5)

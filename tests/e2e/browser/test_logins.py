@@ -23,6 +23,7 @@ from tests.e2e.circle import Box, Loop, a_box
 pytestmark = pytest.mark.slow
 
 PASSWORD = "a long password"
+OTHER = "another long password"
 CODE = re.compile(r"one-time code (\w{4}-\w{4})")
 REFUSED = r"/api/v1/(login|claim).* (401|403) "
 WEEK = 7 * 24 * 3600
@@ -156,6 +157,53 @@ def test_a_session_that_somebody_ends_leads_the_open_page_to_the_door(claimed: B
     stranger.sees("Detecting with model")
     claimed.http.delete("/api/v1/sessions").raise_for_status()
     stranger.until("the door, by itself", lambda: stranger.path == "/login")
+    stranger.sees("You are not let in any more")
+
+
+@needs_an_address
+def test_who_changes_the_password_stays_and_everybody_else_has_to_log_in(
+    claimed: Box, stranger: Browser, open_browser: OpenBrowser
+) -> None:
+    other = open_browser(stranger.address, width=360)
+    for browser in (stranger, other):
+        browser.expect(r"40[13] |WebSocket")
+        log_in(browser)
+        browser.sees("Seen last")
+
+    stranger.go("/settings")
+    stranger.sees(f"You are logged in from {own_address()}, until", "this one")
+    stranger.fill("Current password", "not the password")
+    stranger.fill("New password", OTHER)
+    stranger.fill("The same once more", OTHER)
+    stranger.press("Change the password")
+    stranger.sees("That is not the password.")
+    stranger.fill("Current password", PASSWORD)
+    stranger.press("Change the password")
+    stranger.sees("The password is changed. One other session has ended.")
+    other.until("the door, by itself", lambda: other.path == "/login")
+    other.sees("You are not let in any more")
+    log_in(other)
+    other.sees("That is not the password.")
+
+    stranger.press("Log out")
+    stranger.until("the door", lambda: stranger.path == "/login")
+    stranger.sees("You are logged out.")
+    stranger.visit("/settings")
+    stranger.until("the door again", lambda: stranger.path == "/login")
+    log_in(stranger, OTHER)
+    stranger.until("the dashboard, with the new one", lambda: stranger.path == "/" and stranger.connected())
+
+
+@needs_an_address
+def test_a_network_that_is_trusted_no_more_leads_its_open_pages_to_the_door(claimed: Box, stranger: Browser) -> None:
+    stranger.expect(r"40[13] |WebSocket")
+    claimed.http.put("/api/v1/settings", json={"trusted_networks": [f"{own_address()}/32"]}).raise_for_status()
+    stranger.go("/settings")
+    stranger.sees(f"in the trusted network {own_address()}/32")
+    assert "Log out" not in stranger.text()
+    claimed.http.put("/api/v1/settings", json={"trusted_networks": None}).raise_for_status()
+    stranger.until("the door, by itself", lambda: stranger.path == "/login")
+    stranger.sees("You are not let in any more")
 
 
 @needs_an_address

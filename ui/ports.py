@@ -166,7 +166,8 @@ VersionMode = Literal["follow_loop", "pause", "specific_version"]
 class ModelRow:
     """One model on the box. `key` names it when it is to be used or removed; `resolution` is its larger side, pixels.
 
-    `served`: when it served in words, the latest first; where it `serves`, the first of these goes on.
+    `served`: when it served in words, the latest first; where it `serves`, the first of these goes on. `parity`: how near
+    each of its weight files is to the model that it was converted from, in words.
     """
 
     key: str
@@ -184,6 +185,7 @@ class ModelRow:
     failure: str | None = None
     failed_when: str | None = None
     served: tuple[str, ...] = ()
+    parity: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

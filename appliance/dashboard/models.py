@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from appliance.dashboard.parity import parity_of
 from appliance.dashboard.words import moment, served
 from appliance.services import Services
 from appliance.versions.progress import UpdateState, UpdateStatus
@@ -53,6 +54,7 @@ class Models:
         self._services = services
         self._listed: tuple[float, VersionState, int, tuple[list[StoredModel], list[tuple[Path, str]]]] | None = None
         self._documents: dict[Path, dict[str, Any]] = {}
+        self._parities: dict[Path, tuple[str, ...]] = {}
         self._feed: Feed[ModelsView] = Feed("models", self._look, EVERY)
 
     @property
@@ -91,13 +93,15 @@ class Models:
         known = self._listed
         if known is None or now - known[0] > LIST_EVERY or known[1] is not state or known[2] != changes:
             found = await self._services.versions.list()
-            self._documents = await asyncio.to_thread(self._read_documents, found[0])
+            self._documents, self._parities = await asyncio.to_thread(self._read_documents, found[0])
             self._listed = known = now, state, changes, found
         return known[3]
 
-    def _read_documents(self, models: Sequence[StoredModel]) -> dict[Path, dict[str, Any]]:
-        """The model.json of each; those that are known are not read again, for bundles never change."""
-        found = {}
+    def _read_documents(
+        self, models: Sequence[StoredModel]
+    ) -> tuple[dict[Path, dict[str, Any]], dict[Path, tuple[str, ...]]]:
+        """The model.json and the parity report of each; those that are known are not read again: bundles never change."""
+        found, parities = {}, {}
         for model in models:
             document = self._documents.get(model.folder)
             if document is None:
@@ -106,7 +110,9 @@ class Models:
                 except BundleError:
                     document = {}
             found[model.folder] = document
-        return found
+            parity = self._parities.get(model.folder)
+            parities[model.folder] = parity_of(model.folder) if parity is None else parity
+        return found, parities
 
     def _row(self, model: StoredModel, state: VersionState) -> ModelRow:
         document = self._documents.get(model.folder, {})
@@ -130,6 +136,7 @@ class Models:
             failure=failures[-1].reason if failures else None,
             failed_when=moment(failures[-1].when) if failures else None,
             served=tuple(served(each, now) for each in state.periods_of(ModelReference.of(model))[:PERIODS_SHOWN]),
+            parity=self._parities.get(model.folder, ()),
         )
 
     # ------------------------------------------------------------------ what can be done

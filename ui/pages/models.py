@@ -169,6 +169,13 @@ class _Models:
                 with ui.element("details"):
                     Words("summary", "What it knows").props["aria-label"] = f"What version {row.version} knows"
                     paragraph(", ".join(row.categories), "small wrap")
+            if row.parity:
+                with ui.element("details"):
+                    Words("summary", "Compared with its source").props["aria-label"] = (
+                        f"Version {row.version} compared with its source"
+                    )
+                    for line in row.parity:
+                        paragraph(line, "small wrap")
             if len(row.served) > 1:
                 with ui.element("details"):
                     Words("summary", "When it served before").props["aria-label"] = (

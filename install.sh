@@ -343,6 +343,18 @@ run_pytest() {
     [ "$(cat "$scratch/status")" = 0 ]
 }
 
+# What makes LiteRT of networks, in an environment of its own: its packages and the pages' exclude each other.
+litert_tools() {
+    folder=.venv-tools
+    wanted="$(cksum <converter_companion/tools_requirements.txt) $main $here"
+    if [ "$(cat "$folder/.installed" 2>/dev/null)" = "$wanted" ]; then return; fi
+    rm -rf "$folder"
+    .venv/bin/python -m venv "$folder" &&
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check \
+            --requirement converter_companion/tools_requirements.txt &&
+        printf '%s\n' "$wanted" >"$folder/.installed"
+}
+
 other_python() ( # a failed installation ends this stage, not the others
     install ".venv-$1" dev "$2"
     # Beside each other: these tests wait for nothing real. A file's tests share what they have made.
@@ -408,6 +420,9 @@ tests() {
     main=$(describe .venv/bin/python)
     main=${main%% *}
     if [ -z "$quick" ]; then
+        stage "tools of the converter" litert_tools
+        LITERT_TOOLS_PYTHON="$here/.venv-tools/bin/python"
+        export LITERT_TOOLS_PYTHON
         pythons >"$scratch/pythons"
         for minor in 10 11 12 13; do
             if [ "3.$minor" = "$main" ]; then continue; fi

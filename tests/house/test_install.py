@@ -281,6 +281,7 @@ def test_every_stage_is_run_and_timed_though_one_fails_and_missing_pythons_are_s
         "mypy",
         "lint-imports",
         "deptry",
+        "tools of the converter",
         "tests, Python 3.12",
         "tests, Python 3.11",
         "slow tests",
@@ -289,7 +290,11 @@ def test_every_stage_is_run_and_timed_though_one_fails_and_missing_pythons_are_s
     assert "tests, Python 3.10           not run: it is not on this machine" in summary
     assert "tests, Python 3.13           not run: it is not on this machine" in summary
     assert done.stdout.splitlines()[-1] == "== 1 failed in 0.01s =="
-    assert len(machine.installations) == 2
+    assert [line.split("check ")[1] for line in machine.installations] == [
+        "--editable .[dev-companions]",
+        "--requirement converter_companion/tools_requirements.txt",
+        "--editable .[dev]",
+    ]
 
 
 def test_quick_leaves_the_other_pythons_out_and_says_so(machine: Machine) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from models.errors import LoopUnreachable, NoRoom, NotInLoop
 from models.files import FILE_SYSTEM, FileSystem
@@ -53,6 +55,15 @@ class Loop:
 
 def a_loop(number: int) -> Loop:
     return Loop({f"id-{n}": jpeg(n) for n in range(number)})
+
+
+def photograph() -> bytes:
+    """An astronaut."""
+    from skimage import data
+
+    buffer = io.BytesIO()
+    Image.fromarray(data.astronaut()).save(buffer, "JPEG", quality=90)  # type: ignore[no-untyped-call]
+    return buffer.getvalue()
 
 
 def nobody(_share: float) -> None:
@@ -106,7 +117,19 @@ CUT_OFF = jpeg(1)[:-40]
 NO_PICTURE = b"<html>no picture</html>"
 
 
-@pytest.mark.parametrize("data", [CUT_OFF, NO_PICTURE, b"\xff\xd8\xff\xd9"], ids=["cut off", "no picture", "empty"])
+def damaged_inside() -> bytes:
+    """A photograph with the right beginning and end, and noise in between."""
+    whole = bytearray(photograph())
+    middle = len(whole) // 2
+    whole[middle : middle + 800] = random.Random(3).randbytes(800)
+    return bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [CUT_OFF, NO_PICTURE, b"\xff\xd8\xff\xd9", damaged_inside()],
+    ids=["cut off", "no picture", "empty", "damaged inside"],
+)
 def test_damaged_pictures_are_left_out_counted_and_not_fetched_again(tmp_path: Path, data: bytes) -> None:
     async def story() -> None:
         loop = a_loop(3)

@@ -69,10 +69,10 @@ def failure(answer: Answer, wish: str, wall_clock: float) -> LoopError | None:  
     `Retry-After`.
     """
     status = answer.status
+    if 200 <= status < 300:  # before its words are looked for: they may be a picture
+        return None
     who = f"the Learning Loop at {answer.loop}"
     said = f"{answer.status_line}{_and(words_of(answer))}"
-    if 200 <= status < 300:
-        return None
     if 300 <= status < 400:
         place = _shortened(answer.headers.get("location", "somewhere else"), 120)
         return LoopUnreachable(

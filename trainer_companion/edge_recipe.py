@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from networks.edge import EdgeNetwork
     from trainer_companion.dataset import Dataset
     from trainer_companion.evaluation import Evaluation
+    from trainer_companion.fitting import Learning
 
 FAMILY = "edge"
 
@@ -57,8 +58,33 @@ class EdgeRecipe:
 
 def train(session: Session) -> Done:
     """The whole training, from top to bottom."""
-    from trainer_companion.evaluation import evaluate
-    from trainer_companion.fitting import Learning, fit
+    from trainer_companion.fitting import fit
+
+    learning = prepare(session)
+    say_started(session, learning)
+
+    def keep_best(best: Network, evaluation: Evaluation, epoch: int, number: int) -> Best:
+        return write_best(session, best, evaluation, epoch, number)
+
+    fitted = fit(session, learning, keep_best)
+    map50, mean = on_test_pictures(session, fitted.best)
+    return Done(
+        reason=fitted.reason,
+        epochs=fitted.epochs,
+        best_epoch=fitted.best.epoch,
+        map50=map50,
+        map=mean,
+        seconds=session.stopping.elapsed,
+        bundle=fitted.best.bundle,
+    )
+
+
+def prepare(session: Session) -> Learning:
+    """Network, pictures in memory, and how many of them a step takes.
+
+    Raises `InvalidInput` where no picture can be decoded, or none fits into memory; `BundleError` for the base model.
+    """
+    from trainer_companion.fitting import Learning
     from trainer_companion.losses import EdgeLearner
     from trainer_companion.memory import OutOfMemory, find_batch_size, most_pictures
     from trainer_companion.pixels import open_store
@@ -67,14 +93,14 @@ def train(session: Session) -> Done:
     dataset, team, hyper = session.dataset, session.team, session.hyperparameters
     network = prepared_network(session)
     width, height = network.input.width, network.input.height
-    training, held_out, test = dataset.of("train"), dataset.of("val") or dataset.of("test"), dataset.of("test")
-    stores = {
-        name: open_store(pictures, width, height, session.folder / f"{name}.pixels", team)
+    training, held_out = dataset.of("train"), dataset.of("val") or dataset.of("test")
+    train_store, held_out_store = (
+        open_store(pictures, width, height, session.folder / f"{name}.pixels", team)
         for name, pictures in (("train", training), ("held_out", held_out))
-    }
-    if bad := sum(len(store.bad) for store in stores.values()):
+    )
+    if bad := len(train_store.bad) + len(held_out_store.bad):
         session.say(Warned(message=f"Left out, because they cannot be decoded: {bad} of the pictures."))
-    if len(stores["train"].bad) == len(training):
+    if len(train_store.bad) == len(training):
         raise InvalidInput(f"None of the {len(training)} pictures for training can be decoded.")
     try:
         most = most_pictures(hyper.max_batch_size, session.folder, session.device)
@@ -82,54 +108,56 @@ def train(session: Session) -> Done:
         batch_size = team.least(find_batch_size(alone, network, session.device, most, session.job.vram_limit_gb))
     except OutOfMemory as error:
         raise InvalidInput(f"{error}; choose a smaller variant or resolution, or raise VRAM_LIMIT_GB.") from error
-    session.say(
-        Started(
-            variant=session.job.variant,
-            architecture=FAMILY,
-            device=_device_name(session),
-            processes=team.size,
-            parameters=sum(parameter.numel() for parameter in network.parameters()),
-            train_images=len(training) - len(stores["train"].bad),
-            val_images=len(dataset.of("val")),
-            test_images=len(test),
-            batch_size=batch_size,
-            hyperparameters={**hyper.model_dump(), "batch_size": batch_size, "resolution": max(width, height)},
-        )
-    )
-    learning = Learning(
+    return Learning(
         learner=EdgeLearner(network, team),
         network=network,
         hyperparameters=hyper,
         train=training,
         held_out=held_out,
-        train_store=stores["train"],
-        held_out_store=stores["held_out"],
+        train_store=train_store,
+        held_out_store=held_out_store,
         batch_size=batch_size,
         identity=identity(session, network),
     )
 
-    def keep_best(best: Network, evaluation: Evaluation, epoch: int, number: int) -> Best:
-        return write_best(session, best, evaluation, epoch, number)
 
-    fitted = fit(session, learning, keep_best)
-    best = fitted.best
-    map50, mean = best.map50, best.map
-    if held_out != test and test:
-        from networks.bundles import read
-
-        chosen = read(open_bundle(Path(best.bundle), verify_hashes=False)).to(session.device)
-        store = open_store(test, width, height, session.folder / "test.pixels", team)
-        measured = evaluate(chosen, store, test, team, session.device)
-        map50, mean = measured.map50, measured.map
-    return Done(
-        reason=fitted.reason,
-        epochs=fitted.epochs,
-        best_epoch=best.epoch,
-        map50=map50,
-        map=mean,
-        seconds=session.stopping.elapsed,
-        bundle=best.bundle,
+def say_started(session: Session, learning: Learning) -> None:
+    """Tell what is trained, on what, with what."""
+    dataset, network = session.dataset, learning.network
+    in_force = {
+        **session.hyperparameters.model_dump(),
+        "batch_size": learning.batch_size,
+        "resolution": max(network.input.width, network.input.height),
+    }
+    session.say(
+        Started(
+            variant=session.job.variant,
+            architecture=FAMILY,
+            device=_device_name(session),
+            processes=session.team.size,
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            train_images=len(learning.train) - len(learning.train_store.bad),
+            val_images=len(dataset.of("val")),
+            test_images=len(dataset.of("test")),
+            batch_size=learning.batch_size,
+            hyperparameters=in_force,
+        )
     )
+
+
+def on_test_pictures(session: Session, best: Best) -> tuple[float, float]:
+    """mAP50 and mAP of the best model on the test pictures; those it was chosen by, where there are no others."""
+    from networks.bundles import read
+    from trainer_companion.evaluation import evaluate
+    from trainer_companion.pixels import open_store
+
+    test = session.dataset.of("test")
+    if not test or not session.dataset.of("val"):
+        return best.map50, best.map
+    network = read(open_bundle(Path(best.bundle), verify_hashes=False)).to(session.device)
+    store = open_store(test, network.input.width, network.input.height, session.folder / "test.pixels", session.team)
+    measured = evaluate(network, store, test, session.team, session.device)
+    return measured.map50, measured.map
 
 
 def prepared_network(session: Session) -> EdgeNetwork:

@@ -128,6 +128,8 @@ class _Fit:
         self.returns = self.lost_in_a_row = 0
         self.saved_at = self.said_at = self.stopping.elapsed  # each process's own: nobody waits for what follows
         self.window: list[Tensor] = []
+        self.of_epoch: list[Tensor] = []
+        self.epoch_loss: float | None = None
         self.pictures_seen = 0
         self.evaluation_seconds = 0.0
         self.evaluated_at = self.stopping.elapsed
@@ -180,6 +182,9 @@ class _Fit:
                 state.step += 1
                 state.steps_done += 1
         state.epoch, state.step = state.epoch + 1, 0
+        if self.of_epoch:
+            self.epoch_loss = float(self.team.mean(torch.stack(self.of_epoch).mean()))
+        self.of_epoch = []
         return self._agree()
 
     def _step(self, batch: Batch) -> bool:
@@ -196,6 +201,7 @@ class _Fit:
             self.scaler.step(self.optimizer)
             self.lost_in_a_row = 0
             self.window.append(loss.detach())
+            self.of_epoch.append(loss.detach())
             self.pictures_seen += len(batch.pictures)
         else:
             self.lost_in_a_row += 1
@@ -253,6 +259,7 @@ class _Fit:
         """Begin again where the loss was last known to be a number, with half the learning rate."""
         self.returns += 1
         self.lost_in_a_row = 0
+        self.of_epoch = []
         if self.returns > MOST_RETURNS:
             raise ModelFailed(
                 f"The loss is not a number, again and again, with {MOST_RETURNS} times half the learning rate too; "
@@ -311,10 +318,9 @@ class _Fit:
         self.evaluated_at = self.stopping.elapsed
 
     def _say_progress(self, reason: Reason | None) -> None:
-        elapsed, loss = self.stopping.elapsed, None
-        if self.window:
+        elapsed, loss = self.stopping.elapsed, self.epoch_loss
+        if loss is None and self.window:
             loss = float(torch.stack(self.window).mean())
-            loss = loss if math.isfinite(loss) else None
         seconds = max(elapsed - self.said_at, 1e-9)
         rate = self.pictures_seen * self.team.size / seconds if self.pictures_seen else None
         used = torch.cuda.max_memory_allocated(self.device) / 1e9 if self.device.type == "cuda" else None
@@ -331,7 +337,8 @@ class _Fit:
                 gpu_memory_gb=used,
             )
         )
-        self.window, self.pictures_seen, self.said_at, self.map50 = [], 0, elapsed, None
+        self.window, self.pictures_seen, self.said_at = [], 0, elapsed
+        self.map50 = self.epoch_loss = None
 
     def _save(self) -> None:
         """Write down where the training stands; what is written is known to be good."""

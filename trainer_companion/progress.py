@@ -45,7 +45,8 @@ class Started(_Event):
 
 
 class Progress(_Event):
-    """Now and then, at least at the end of each epoch. `share` of the whole; `loss` is the mean since the last one.
+    """Now and then, at least at the end of each epoch. `share` of the whole; `loss` is the mean since the last one,
+    and where `step` is 0 that of the whole epoch before.
 
     `map50` is that of the epoch's model on the pictures held out, None where it was not measured since.
     """

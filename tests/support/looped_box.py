@@ -81,6 +81,11 @@ class LoopedBox:
 
         return await self.until(so, seconds)
 
+    def unfit(self, because: str) -> None:
+        """What serves turns out not to be fit for it."""
+        assert self.supervisor.serving is not None
+        self.versions.unfit(self.supervisor.serving.bundle, because)
+
     def look_seldom(self) -> None:
         """Ask the Loop for its target every ten minutes only, for stories of many hours."""
         assert self.versions.watch is not None

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import hashlib
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import wraps
 from pathlib import Path
@@ -22,6 +21,7 @@ from models.bundle import Bundle, open_bundle
 from models.errors import ModelFailed, ModelUpdating, NoModel, StorageRefused, UnknownVersion
 from models.files import FILE_SYSTEM, FileSystem
 from models.store import ModelStore
+from tests.support.scripted_supervisor import ScriptedSupervisor
 from tests.support.small_bundles import make_bundle
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=timezone.utc)
@@ -29,47 +29,19 @@ ANYBODY = Scope(None, None, ("litert", "onnx"))
 
 
 def story(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run it in an event loop, which ends with everything closed."""
+    """Run it in an event loop, which ends with everything closed. It has a `desk`."""
 
     @wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 20))
+    def run(desk: Desk, **others: Any) -> None:
+        async def told() -> None:
+            try:
+                await test(desk=desk, **others)
+            finally:
+                await desk.versions.close()
+
+        asyncio.run(asyncio.wait_for(told(), 20))
 
     return run
-
-
-@dataclass
-class InService:
-    """See `appliance.versions.ports.Served`."""
-
-    bundle: Bundle
-    answers: int = 0
-    deaths: int = 0
-    failed_starts: int = 0
-
-
-class Loader:
-    """Stands for the supervisor: what was loaded, what fails, and a door that a load waits at."""
-
-    def __init__(self) -> None:
-        self.loaded: list[str] = []
-        self.failing: dict[str, Exception] = {}
-        self.door = asyncio.Event()
-        self.door.set()
-        self.waiting = asyncio.Event()
-        self.serving: InService | None = None
-
-    async def load(self, bundle: Bundle, *, still_wanted: Callable[[], bool] = lambda: True) -> object:
-        version = str(bundle.model.version)
-        self.waiting.set()
-        await self.door.wait()
-        if version in self.failing:
-            raise self.failing[version]
-        if not still_wanted():
-            raise ModelUpdating("It was called off")
-        self.loaded.append(version)
-        self.serving = InService(bundle)
-        return bundle
 
 
 class SmallDisk(FileSystem):
@@ -91,7 +63,7 @@ class Desk:
         seed = make_bundle(folder / "seed", "0.0", organization="detector-appliance", project="everyday-objects")
         self.store = ModelStore(folder / "models", [seed], free_space_floor=0)
         self.disk = SmallDisk()
-        self.loader = Loader()
+        self.loader = ScriptedSupervisor()
         self.versions = self.made()
 
     def made(self, **settings: Any) -> Versions:
@@ -123,6 +95,11 @@ class Desk:
             await asyncio.sleep(0.001)
         raise AssertionError(f"it did not come to that: {self.versions.state}, error: {self.versions.error}")
 
+    async def use(self, version: str) -> None:
+        """Have this version serve."""
+        await self.versions.set_mode(version)
+        await self.until(lambda: self.serving == version)
+
     @property
     def serving(self) -> str | None:
         """The version that serves by the state."""
@@ -143,15 +120,13 @@ async def test_a_fresh_box_serves_the_seed_model(desk: Desk) -> None:
 
     assert (desk.serving, desk.versions.operation_mode, desk.versions.error) == ("0.0", "idle", None)
     assert desk.versions.target is None
-    await desk.versions.close()
 
 
 @story
 async def test_a_wish_is_answered_at_once_and_fulfilled_later(desk: Desk) -> None:
     desk.add("1.0")
     await desk.restart()
-    await desk.versions.set_mode("0.0")
-    await desk.until(lambda: desk.serving == "0.0")
+    await desk.use("0.0")
     desk.loader.door.clear()
 
     await desk.versions.set_mode("1.0")
@@ -160,7 +135,6 @@ async def test_a_wish_is_answered_at_once_and_fulfilled_later(desk: Desk) -> Non
     assert (told.current_version, told.target_version, told.version_control) == ("0.0", "1.0", "specific_version")
     desk.loader.door.set()
     await desk.until(lambda: desk.serving == "1.0")
-    await desk.versions.close()
 
 
 @story
@@ -168,8 +142,7 @@ async def test_the_newest_wish_counts(desk: Desk) -> None:
     desk.add("1.0")
     desk.add("1.1")
     await desk.restart()
-    await desk.versions.set_mode("0.0")
-    await desk.until(lambda: desk.serving == "0.0")
+    await desk.use("0.0")
     desk.loader.door.clear()
     desk.loader.waiting.clear()
     await desk.versions.set_mode("1.0")
@@ -180,7 +153,6 @@ async def test_the_newest_wish_counts(desk: Desk) -> None:
 
     await desk.until(lambda: desk.serving == "1.1")
     assert desk.versions.state.chosen == "1.1"
-    await desk.versions.close()
 
 
 @story
@@ -192,7 +164,6 @@ async def test_an_unknown_version_changes_nothing(desk: Desk) -> None:
         await desk.versions.set_mode("9.9")
 
     assert desk.versions.state == before
-    await desk.versions.close()
 
 
 @story
@@ -213,10 +184,8 @@ async def test_a_model_that_fails_is_remembered_by_its_bytes_and_not_tried_again
 
     await desk.restart(appliance_version="2")
     assert desk.serving == "0.0", "what served serves again"
-    await desk.versions.set_mode("1.0")
-    await desk.until(lambda: desk.serving == "1.0")
+    await desk.use("1.0")
     assert desk.versions.state.failures == (), "a person has said so, and it works"
-    await desk.versions.close()
 
 
 @story
@@ -237,7 +206,6 @@ async def test_what_was_chosen_and_failed_is_not_tried_at_the_next_start_but_is_
     desk.loader.failing = {"0.0": ModelFailed("The seed model is broken, too")}
     await desk.restart()
     assert desk.serving == "1.0"
-    await desk.versions.close()
 
 
 @story
@@ -263,7 +231,6 @@ async def test_a_wish_while_the_disk_is_being_looked_at_is_not_given_up_for_what
     assert all(target is not None for target in targets[1:])
     assert desk.versions.target is not None
     assert desk.versions.error is None
-    await desk.versions.close()
 
 
 @story
@@ -276,9 +243,7 @@ async def test_a_box_on_which_no_model_works_starts_and_says_why(desk: Desk) -> 
     assert desk.versions.operation_mode == "idle"
     assert "There is no runtime on this box" in str(desk.versions.error)
     desk.loader.failing.clear()
-    await desk.versions.set_mode("0.0")
-    await desk.until(lambda: desk.serving == "0.0")
-    await desk.versions.close()
+    await desk.use("0.0")
 
 
 @story
@@ -291,30 +256,26 @@ async def test_a_damaged_model_is_passed_over(desk: Desk) -> None:
 
     assert desk.serving == "0.0"
     assert desk.versions.state.failures[0].model_id == "id of 1.0"
-    await desk.versions.close()
 
 
 @story
 async def test_a_refusal_for_the_moment_is_no_failure_of_the_model(desk: Desk) -> None:
     desk.add("1.0")
     await desk.versions.start()
-    await desk.versions.set_mode("0.0")
-    await desk.until(lambda: desk.serving == "0.0")
+    await desk.use("0.0")
     desk.loader.failing["1.0"] = ModelUpdating("updating model to version 7")
 
     await desk.versions.set_mode("1.0")
 
     await desk.until(lambda: desk.versions.error is not None)
     assert desk.versions.state.failures == ()
-    await desk.versions.close()
 
 
 @story
 async def test_what_nobody_foresaw_ends_neither_the_worker_nor_what_serves(desk: Desk) -> None:
     desk.add("1.0")
     await desk.restart()
-    await desk.versions.set_mode("0.0")
-    await desk.until(lambda: desk.serving == "0.0")
+    await desk.use("0.0")
     desk.loader.failing["1.0"] = RuntimeError("a bug")
 
     await desk.versions.set_mode("1.0")
@@ -322,9 +283,7 @@ async def test_what_nobody_foresaw_ends_neither_the_worker_nor_what_serves(desk:
 
     assert desk.serving == "0.0"
     desk.loader.failing.clear()
-    await desk.versions.set_mode("1.0")
-    await desk.until(lambda: desk.serving == "1.0")
-    await desk.versions.close()
+    await desk.use("1.0")
 
 
 @story
@@ -340,15 +299,13 @@ async def test_a_full_disk_refuses_a_wish_and_keeps_no_model_from_serving(desk: 
     desk.disk.full = False
     await desk.versions.set_mode("pause")
     assert state_file.load(desk.folder / "versions.json", FILE_SYSTEM).mode == "pause"
-    await desk.versions.close()
 
 
 @story
 async def test_a_model_that_serves_although_the_disk_became_full_meanwhile_serves(desk: Desk) -> None:
     desk.add("1.0")
     await desk.restart()
-    await desk.versions.set_mode("0.0")
-    await desk.until(lambda: desk.serving == "0.0")
+    await desk.use("0.0")
     desk.loader.door.clear()
     desk.loader.waiting.clear()
     await desk.versions.set_mode("1.0")
@@ -359,9 +316,7 @@ async def test_a_model_that_serves_although_the_disk_became_full_meanwhile_serve
 
     await desk.until(lambda: desk.serving == "1.0")
     desk.disk.full = False
-    await desk.versions.set_mode("0.0")
-    await desk.until(lambda: desk.serving == "0.0")
-    await desk.versions.close()
+    await desk.use("0.0")
 
 
 @story
@@ -378,7 +333,6 @@ async def test_changes_at_the_same_time_lose_nothing(desk: Desk) -> None:
         await desk.until(lambda version=version: desk.serving == version)  # type: ignore[misc]  # bound at once
         stored = state_file.load(desk.folder / "versions.json", FILE_SYSTEM)
         assert (stored.chosen, stored.current and stored.current.version) == (version, version)
-    await desk.versions.close()
 
 
 @story
@@ -386,14 +340,12 @@ async def test_the_mode_survives_a_restart_and_the_chosen_version_is_the_target_
     desk.add("1.0")
     desk.add("1.1")
     await desk.restart()
-    await desk.versions.set_mode("1.0")
-    await desk.until(lambda: desk.serving == "1.0")
+    await desk.use("1.0")
 
     await desk.restart()
 
     told = await desk.versions.response()
     assert (told.current_version, told.target_version, told.version_control) == ("1.0", "1.0", "specific_version")
-    await desk.versions.close()
 
 
 @story
@@ -401,15 +353,13 @@ async def test_a_default_of_the_settings_wins_at_start(desk: Desk) -> None:
     desk.add("1.0")
     desk.add("1.1")
     await desk.restart()
-    await desk.versions.set_mode("1.0")
-    await desk.until(lambda: desk.serving == "1.0")
+    await desk.use("1.0")
 
     await desk.restart(default_mode="1.1")
     assert (desk.serving, desk.versions.state.chosen) == ("1.1", "1.1")
 
     await desk.restart(default_mode="pause")
     assert (desk.serving, desk.versions.state.mode) == ("1.1", "pause")
-    await desk.versions.close()
 
 
 @pytest.mark.parametrize("how", ["detecting", "paused"])
@@ -417,8 +367,7 @@ async def test_a_default_of_the_settings_wins_at_start(desk: Desk) -> None:
 async def test_while_nothing_may_change_a_wish_waits(desk: Desk, how: str) -> None:
     desk.add("1.0")
     await desk.restart()
-    await desk.versions.set_mode("0.0")
-    await desk.until(lambda: desk.serving == "0.0")
+    await desk.use("0.0")
     if how == "detecting":
         desk.versions.set_operation_mode("detecting")
     else:
@@ -433,7 +382,6 @@ async def test_while_nothing_may_change_a_wish_waits(desk: Desk, how: str) -> No
     desk.versions.set_operation_mode("idle")
     desk.versions.set_paused(False)
     await desk.until(lambda: desk.serving == "1.0")
-    await desk.versions.close()
 
 
 def bundle_of(desk: Desk, version: str) -> Bundle:
@@ -464,7 +412,6 @@ async def test_an_unfit_model_gives_way_to_the_one_before(desk: Desk) -> None:
     assert str(desk.versions.state.last_good).endswith("/1.0"), "the unfit one is nothing to go back to"
     await desk.restart()
     assert desk.serving == "1.0", "the start does not try the unfit one, though it was chosen"
-    await desk.versions.close()
 
 
 @story
@@ -479,7 +426,6 @@ async def test_one_unfit_model_after_the_other_ends_at_the_seed_model(desk: Desk
     desk.versions.unfit(bundle_of(desk, "1.0"), "It dies, too.")
 
     await desk.until(lambda: desk.serving == "0.0")
-    await desk.versions.close()
 
 
 @story
@@ -496,7 +442,6 @@ async def test_what_takes_over_from_an_unfit_model_is_what_is_gone_back_to_from_
 
     await desk.until(lambda: desk.serving == "0.0")
     assert str(desk.versions.state.last_good).endswith("/0.0")
-    await desk.versions.close()
 
 
 @story
@@ -512,7 +457,6 @@ async def test_a_failed_model_that_a_person_has_asked_for_is_tried_though_the_po
     await desk.restart()
 
     assert desk.serving == "1.0"
-    await desk.versions.close()
 
 
 @story
@@ -520,14 +464,12 @@ async def test_that_a_model_is_unfit_which_serves_no_more_is_only_remembered(des
     desk.add("1.0")
     await desk.restart()
     unfit = bundle_of(desk, "1.0")
-    await desk.versions.set_mode("0.0")
-    await desk.until(lambda: desk.serving == "0.0")
+    await desk.use("0.0")
 
     desk.versions.unfit(unfit, "It died.")
 
     await desk.until(lambda: bool(desk.versions.state.failures))
     assert (desk.serving, desk.versions.error) == ("0.0", None)
-    await desk.versions.close()
 
 
 @story
@@ -540,7 +482,6 @@ async def test_if_no_other_model_works_that_is_said(desk: Desk) -> None:
     desk.versions.unfit(bundle_of(desk, "0.0"), "It dies.")
 
     await desk.until(lambda: "no other model on this box works" in str(desk.versions.error))
-    await desk.versions.close()
 
 
 @story
@@ -562,15 +503,13 @@ async def test_what_serves_or_shall_serve_is_not_removed(desk: Desk) -> None:
     assert desk.versions.local_versions == ["0.0", "1.0"]
     with pytest.raises(StorageRefused):
         await desk.versions.remove("0.0")
-    await desk.versions.close()
 
 
 @story
 async def test_a_wish_for_what_is_removed_meanwhile_is_refused(desk: Desk) -> None:
     desk.add("1.0")
     await desk.restart()
-    await desk.versions.set_mode("0.0")
-    await desk.until(lambda: desk.serving == "0.0")
+    await desk.use("0.0")
     desk.versions.set_paused(True)
     await desk.versions.set_mode("1.0")
     [stored] = [model for model in desk.store.list() if model.version == "1.0"]
@@ -580,19 +519,16 @@ async def test_a_wish_for_what_is_removed_meanwhile_is_refused(desk: Desk) -> No
 
     await desk.until(lambda: desk.versions.error is not None)
     assert (desk.serving, desk.versions.state.failures) == ("0.0", ())
-    await desk.versions.close()
 
 
 @story
 async def test_reset_brings_back_the_seed_model_alone(desk: Desk) -> None:
     desk.add("1.0")
     await desk.restart()
-    await desk.versions.set_mode("1.0")
-    await desk.until(lambda: desk.serving == "1.0")
+    await desk.use("1.0")
 
     await desk.versions.reset()
 
     assert (desk.serving, desk.versions.local_versions) == ("0.0", ["0.0"])
     assert desk.versions.state.mode == "follow_loop"
     assert (desk.versions.state.last_good, desk.versions.state.failures) == (None, ())
-    await desk.versions.close()

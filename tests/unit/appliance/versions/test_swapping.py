@@ -25,8 +25,7 @@ async def test_a_model_that_kills_its_workers_is_rolled_back_and_not_taken_again
         await box.prove()
         loop.publish("1.1")
         await box.serves("1.1")
-        assert box.supervisor.serving is not None
-        box.versions.unfit(box.supervisor.serving.bundle, "Its worker died 5 times in a row.")
+        box.unfit("Its worker died 5 times in a row.")
         await box.serves("1.0")
         assert "Model 1.1 is unfit, model 1.0 serves again" in str(box.versions.error)
         await asyncio.sleep(3600)
@@ -49,8 +48,7 @@ async def test_an_unfit_model_gives_way_while_the_next_is_being_downloaded(tmp_p
         loop.seconds_per_piece = 1000
         loop.publish("1.1")
         await box.until(lambda: box.state == "downloading")
-        assert box.supervisor.serving is not None
-        box.versions.unfit(box.supervisor.serving.bundle, "It dies.")
+        box.unfit("It dies.")
         assert await box.serves("0.0") < 2
 
 
@@ -65,8 +63,7 @@ async def test_what_is_gone_back_to_is_what_has_proven_itself_not_what_was_there
         for version in ("1.1", "1.2"):
             loop.publish(version)
             await box.serves(version)
-        assert box.supervisor.serving is not None
-        box.versions.unfit(box.supervisor.serving.bundle, "It dies.")
+        box.unfit("It dies.")
         await box.serves("1.0")
 
 

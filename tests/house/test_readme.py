@@ -45,6 +45,15 @@ def rows(section: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
+def test_every_picture_is_there_is_small_and_says_what_it_shows() -> None:
+    shown = re.findall(r"<img ([^>]*)>", README)
+    assert len(shown) >= 4
+    for attributes in shown:
+        said = dict(re.findall(r'(\w+)="([^"]*)"', attributes))
+        assert len(said["alt"]) > 20, said
+        assert (ROOT / said["src"]).stat().st_size <= 300_000, said["src"]
+
+
 def codes(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 

@@ -34,6 +34,18 @@ def four() -> bytes:
     return jpeg_of(np.concatenate([top, bottom]))
 
 
+def several(number: int) -> list[bytes]:
+    """So many JPEGs of 640 x 480 pixels, each another part of one of the photographs."""
+    made = []
+    for each in range(number):
+        part = (each * 0.37 % 1.0, each * 0.61 % 1.0)
+        whole = Image.fromarray((PERSON, CUP, CAT)[each % 3].pixels)
+        width, height = (round(side * (0.95 - 0.04 * (each % 7))) for side in whole.size)
+        left, top = round((whole.width - width) * part[0]), round((whole.height - height) * part[1])
+        made.append(jpeg_of(np.asarray(ImageOps.fit(whole.crop((left, top, left + width, top + height)), (640, 480)))))
+    return made
+
+
 def two() -> bytes:
     """A JPEG of 1000 x 600 pixels with a cup and a cat beside each other."""
     return jpeg_of(np.concatenate([_cut(CUP, 500, 600), _cut(CAT, 500, 600)], axis=1))

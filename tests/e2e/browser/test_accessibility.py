@@ -43,7 +43,7 @@ def complaints(browser: Browser) -> list[str]:
         for dark in (False, True):
             browser.prefer(dark=dark)
             browser.until("the colours", lambda dark=dark: _is_dark(browser) is dark)  # type: ignore[misc]
-            said = axe.run(options="{ resultTypes: ['violations'], preload: false }")  # it preloads over the network
+            said = axe.run(options="{ resultTypes: ['violations'] }")
             where = f"{width} px, {'dark' if dark else 'light'}"
             found += [
                 f"{where}: {each['id']} ({each['impact']}): {node['target']} {node['html'][:160]}\n    {node['failureSummary']}"

@@ -17,7 +17,7 @@ DEFAULT_EPSILON = 1.0
 MAX_EPSILON = 1000.0
 
 _Points = NDArray[np.int32]
-_CHECKED_AT_ONCE = 256
+_CHECKED_AT_ONCE = 512
 
 
 def outline(region: Region, epsilon: float | None, picture_width: int, picture_height: int) -> tuple[Point, ...]:
@@ -53,21 +53,33 @@ def is_simple(points: NDArray[np.integer[Any]]) -> bool:
     low, high = np.minimum(a, b), np.maximum(a, b)
     indices = np.arange(n)
     for start in range(0, n, _CHECKED_AT_ONCE):
-        some = indices[start : start + _CHECKED_AT_ONCE, None]
-        other = indices[None, :]
-        a1, b1, a2, b2 = a[some], b[some], a[other], b[other]
-        # Signs of the areas say on which side of one side the ends of the other lie; 0 is on its line.
-        sides = [np.sign(_area(*three)) for three in ((a1, b1, a2), (a1, b1, b2), (a2, b2, a1), (a2, b2, b1))]
-        overlap = ((low[some] <= high[other]) & (low[other] <= high[some])).all(axis=2)
-        meet = overlap & (sides[0] * sides[1] <= 0) & (sides[2] * sides[3] <= 0)
-        follows, precedes = (some + 1) % n == other, (other + 1) % n == some
-        meet &= ~(follows | precedes | (some == other))
-        # Neighbours share a corner. They must not fold back over each other.
-        along = ((b1 - a1) * (b2 - a2)).sum(axis=2)
-        meet |= follows & (sides[1] == 0) & (along <= 0)
-        if meet.any():
+        some = indices[start : start + _CHECKED_AT_ONCE]
+        near = indices[None, :] > some[:, None]
+        for axis in (0, 1):  # only sides whose bounding boxes touch can touch, and those are few
+            near &= low[some, None, axis] <= high[None, :, axis]
+            near &= low[None, :, axis] <= high[some, None, axis]
+        first, second = np.nonzero(near)
+        first += start
+        if _touch(a, b, first, second).any():
             return False
     return True
+
+
+def _touch(
+    a: NDArray[np.int64], b: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which of the pairs of sides, `first` < `second`, their bounding boxes touching, touch where they must not."""
+    a1, b1, a2, b2 = a[first], b[first], a[second], b[second]
+    # Signs of the areas say on which side of one side the ends of the other lie; 0 is on its line.
+    start, end = np.sign(_area(a1, b1, a2)), np.sign(_area(a1, b1, b2))
+    meet = (start * end <= 0) & (np.sign(_area(a2, b2, a1)) * np.sign(_area(a2, b2, b1)) <= 0)
+    # Neighbours share a corner. They must not fold back over each other.
+    follows = second == first + 1
+    precedes = (first == 0) & (second == len(a) - 1)
+    folds = ((b1 - a1) * (b2 - a2)).sum(axis=1) <= 0
+    on_a_line = np.where(precedes, start == 0, end == 0)
+    touch: NDArray[np.bool_] = np.where(follows | precedes, on_a_line & folds, meet)
+    return touch
 
 
 def largest_part(mask: Mask) -> Mask:

@@ -79,22 +79,60 @@ class Rectangle:
         )
 
 
-def found(picture: Picture, drawn: Rectangle, strokes: Sequence[Stroke]) -> Region:
-    """The thing in the box, the picture's pixels in it included; takes 0.1 s or so.
+class Cutting:
+    """Finds the thing in a box, and again with every stroke. May be called by one thread at a time."""
 
-    Never empty: where nothing stands out, it is what the strokes say, else the whole box. The same arguments give the same.
-    """
-    area = drawn.around(foreground(strokes), picture)
+    def __init__(self, picture: Picture, drawn: Rectangle) -> None:
+        self._picture = picture
+        self._drawn = drawn
+        self._looked: tuple[Rectangle, _Look] | None = None
+
+    def found(self, strokes: Sequence[Stroke]) -> Region:
+        """The thing, in 0.1 s or so. The same box and strokes always give the same.
+
+        Never empty: where nothing stands out, it is what the strokes say, else the whole box.
+        """
+        area = self._drawn.around(foreground(strokes), self._picture)
+        if self._looked is None or self._looked[0] != area:
+            self._looked = area, _look(self._picture, area, self._drawn)
+        look = self._looked[1]
+        part = look.part
+        mask = _sharpened(part.pixels, _corrected(look, strokes) if strokes else look.mask)
+        for stroke in strokes:
+            _draw(mask, part, stroke, int(stroke.is_foreground))
+        mask = largest_part(mask)
+        if not mask.any():
+            mask = _inside(part, self._drawn)
+        return Region(part.left, part.top, part.width, part.height, mask)
+
+    def holds(self, point: Point, strokes: Sequence[Stroke]) -> bool:
+        """Whether a point lies in the part of the picture that is looked at."""
+        area = self._drawn.around(foreground(strokes), self._picture)
+        return area.left <= point[0] < area.right and area.top <= point[1] < area.bottom
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A part of the picture, the same with fewer pixels, and on those the box, and what the box alone has found in it."""
+
+    part: Crop
+    coarse: Crop
+    inside: Mask
+    mask: Mask
+
+
+def _look(picture: Picture, area: Rectangle, drawn: Rectangle) -> _Look:
     part = crop(picture, area.left, area.top, area.right, area.bottom)
     coarse = Crop(part.left, part.top, part.width, part.height, _coarse(part.pixels))
-    rough = _grabbed(coarse, drawn, strokes)
-    mask = _sharpened(part.pixels, rough)
-    for stroke in strokes:
-        _draw(mask, part, stroke, int(stroke.is_foreground))
-    mask = largest_part(mask)
-    if not mask.any():
-        mask = _inside(part, drawn)
-    return Region(part.left, part.top, part.width, part.height, mask)
+    inside = _inside(coarse, drawn)
+    trimap = np.where(inside, np.uint8(_MAYBE), np.uint8(_BACKGROUND))
+    mask = _cut(coarse.pixels, trimap, ITERATIONS)
+    x, y, width, height = cv2.boundingRect(inside)
+    if not _is_plausible(mask, width, height):
+        axes = (max(int(width * SEED), 1), max(int(height * SEED), 1))
+        cv2.ellipse(trimap, (x + width // 2, y + height // 2), axes, 0, 0, 360, _FOREGROUND, -1)
+        mask = _cut(coarse.pixels, trimap, 1)
+    return _Look(part, coarse, inside, mask)
 
 
 def _coarse(pixels: Pixels) -> Pixels:
@@ -103,38 +141,22 @@ def _coarse(pixels: Pixels) -> Pixels:
     return shrunk(pixels, max(round(max(height, width) * scale), 1))
 
 
-def _grabbed(part: Crop, drawn: Rectangle, strokes: Sequence[Stroke]) -> Mask:
-    """GrabCut on a crop: 0 or 1."""
-    inside = _inside(part, drawn)
-    first = _first(part, inside)
-    if not strokes:
-        return first
-    # Strokes correct what the box found. Cut anew, one over something red would make all that is red background.
-    trimap = np.where(inside, np.where(first, np.uint8(_MAYBE), np.uint8(_MAYBE_NOT)), np.uint8(_BACKGROUND))
-    corrected = first.copy()
+def _corrected(look: _Look, strokes: Sequence[Stroke]) -> Mask:
+    """What strokes make of what the box has found: 0 or 1."""
+    # Cut from the box anew, a background stroke over something red would make all that is red background.
+    trimap = np.where(look.inside, np.where(look.mask, np.uint8(_MAYBE), np.uint8(_MAYBE_NOT)), np.uint8(_BACKGROUND))
+    drawn_over = look.mask.copy()
     for stroke in strokes:
         if stroke.is_foreground:
             reach = np.zeros_like(trimap)
-            _draw(reach, part, stroke, 1, REACH)
+            _draw(reach, look.coarse, stroke, 1, REACH)
             trimap[(reach != 0) & (trimap == _BACKGROUND)] = _MAYBE
     for stroke in strokes:
-        _draw(trimap, part, stroke, _FOREGROUND if stroke.is_foreground else _BACKGROUND)
-        _draw(corrected, part, stroke, int(stroke.is_foreground))
-    mask = _cut(part.pixels, trimap, iterations=1)
-    _, _, width, height = cv2.boundingRect(corrected)
-    return mask if _is_plausible(mask, width, height) else corrected
-
-
-def _first(part: Crop, inside: Mask) -> Mask:
-    """What the box alone says."""
-    trimap = np.where(inside, np.uint8(_MAYBE), np.uint8(_BACKGROUND))
-    mask = _cut(part.pixels, trimap, ITERATIONS)
-    x, y, width, height = cv2.boundingRect(inside)
-    if _is_plausible(mask, width, height):
-        return mask
-    axes = (max(int(width * SEED), 1), max(int(height * SEED), 1))
-    cv2.ellipse(trimap, (x + width // 2, y + height // 2), axes, 0, 0, 360, _FOREGROUND, -1)
-    return _cut(part.pixels, trimap, ITERATIONS)
+        _draw(trimap, look.coarse, stroke, _FOREGROUND if stroke.is_foreground else _BACKGROUND)
+        _draw(drawn_over, look.coarse, stroke, int(stroke.is_foreground))
+    mask = _cut(look.coarse.pixels, trimap, 1)
+    _, _, width, height = cv2.boundingRect(drawn_over)
+    return mask if _is_plausible(mask, width, height) else drawn_over
 
 
 def _cut(pixels: Pixels, trimap: Mask, iterations: int) -> Mask:

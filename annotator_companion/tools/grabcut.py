@@ -7,9 +7,9 @@ a box somewhere else.
 
 from __future__ import annotations
 
-from annotator_companion.tools.base import Action, Picture, Point, Region, Sketch
-from annotator_companion.tools.cutting import Rectangle, found
-from annotator_companion.tools.strokes import Stroke, foreground
+from annotator_companion.tools.base import Action, Picture, Region, Sketch
+from annotator_companion.tools.cutting import Cutting, Rectangle
+from annotator_companion.tools.strokes import Stroke
 
 MAX_STROKES = 200
 
@@ -29,18 +29,19 @@ class GrabCutDrawing:
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
-        self._rectangle: Rectangle | None = None
+        self._cutting: Cutting | None = None
         self._strokes: list[Stroke] = []
         self._held: Stroke | None = None
         self._region: Region | None = None
 
     def handle(self, action: Action) -> Sketch | None:
         """See `Drawing`."""
-        if self._rectangle is None:
+        cutting = self._cutting
+        if cutting is None:
             return self._box(action)
         if action.kind == "down":
             is_foreground = not (action.shift or action.is_right)
-            if is_foreground and not self._holds(self._rectangle, action.at):
+            if is_foreground and not cutting.holds(action.at, self._strokes):
                 return None
             self._held = Stroke(is_foreground)
         if self._held is not None and action.kind != "key":
@@ -48,12 +49,12 @@ class GrabCutDrawing:
         if self._held is not None and action.kind == "up":
             self._strokes = [*self._strokes[-MAX_STROKES + 1 :], self._held]
             self._held = None
-            return self._found(self._rectangle)
+            return self._found(cutting)
         if action.kind == "key" and action.key == "Enter":
             return Sketch(region=self._region, is_finished=True)
         if action.kind == "key" and action.key == "Backspace" and self._strokes and self._held is None:
             self._strokes.pop()
-            return self._found(self._rectangle)
+            return self._found(cutting)
         return self._sketch()
 
     def _box(self, action: Action) -> Sketch:
@@ -64,17 +65,13 @@ class GrabCutDrawing:
             return Sketch((drawn.box,))
         if drawn.is_click:
             return Sketch()
-        self._rectangle = drawn
-        return self._found(drawn)
+        self._cutting = Cutting(self._picture, drawn)
+        return self._found(self._cutting)
 
-    def _found(self, drawn: Rectangle) -> Sketch:
-        self._region = found(self._picture, drawn, self._strokes)
+    def _found(self, cutting: Cutting) -> Sketch:
+        self._region = cutting.found(self._strokes)
         return Sketch(self._sketch().shapes, self._region, is_stored=True)
 
     def _sketch(self) -> Sketch:
         strokes = self._strokes if self._held is None else [*self._strokes, self._held]
         return Sketch(tuple(stroke.line for stroke in strokes), self._region)
-
-    def _holds(self, drawn: Rectangle, point: Point) -> bool:
-        area = drawn.around(foreground(self._strokes), self._picture)
-        return area.left <= point[0] < area.right and area.top <= point[1] < area.bottom

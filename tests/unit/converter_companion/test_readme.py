@@ -14,7 +14,7 @@ README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
 
 def section() -> str:
-    match = re.search(r"^## The converter$(.*?)(?=^## )", README, re.MULTILINE | re.DOTALL)
+    match = re.search(r"^### Converter$(.*?)(?=^##)", README, re.MULTILINE | re.DOTALL)
     assert match
     return match[1]
 

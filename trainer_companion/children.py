@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 
 from models.errors import DetectorApplianceError
@@ -48,6 +48,7 @@ class Child:
         self._files = files
         self._process: asyncio.subprocess.Process | None = None
         self._launches = False
+        self._heard = False
         self.words: deque[str] = deque(maxlen=LAST_WORDS)
 
     @property
@@ -74,23 +75,31 @@ class Child:
             await self.kill()
             raise ChildFailed(f"{Path(command[0]).name} cannot be started: {error.strerror or error}") from error
 
-    async def lines(self, silence: float) -> AsyncIterator[bytes]:
-        """What it says, line by line, to its end. Raises `ChildFailed` after `silence` seconds without one."""
+    async def lines(self, silence: float) -> AsyncGenerator[bytes, None]:
+        """What it says, line by line, to its end. Raises `ChildFailed` after `silence` seconds without one.
+
+        To be closed (`contextlib.aclosing`) before anything else is asked of this child.
+        """
         process = self._process
         assert process is not None
         assert process.stdout is not None
-        while True:
-            try:
-                line = await asyncio.wait_for(process.stdout.readline(), silence)
-            except asyncio.TimeoutError as error:
-                await self.kill()
-                raise ChildFailed(f"the process said nothing for {silence:.0f} s and was ended") from error
-            except ValueError:  # longer than any line that means something
-                continue
-            if not line:
-                await process.wait()
-                return
-            yield line
+        self._heard = True
+        try:
+            while True:
+                try:
+                    line = await asyncio.wait_for(process.stdout.readline(), silence)
+                except asyncio.TimeoutError as error:
+                    self._heard = False
+                    await self.kill()
+                    raise ChildFailed(f"the process said nothing for {silence:.0f} s and was ended") from error
+                except ValueError:  # longer than any line that means something
+                    continue
+                if not line:
+                    await process.wait()
+                    return
+                yield line
+        finally:
+            self._heard = False
 
     async def note(self, lines: Sequence[bytes]) -> None:
         """Keep lines for people."""
@@ -112,7 +121,7 @@ class Child:
         self.ask_to_end()
         if self._process is not None and self.is_running:
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(_drained(self._process), PATIENCE_S)
+                await asyncio.wait_for(self._end_of(self._process), PATIENCE_S)
         await self.kill()
 
     async def kill(self) -> None:
@@ -121,9 +130,15 @@ class Child:
         if process is None:
             return
         _kill_group(process.pid)
-        await _drained(process)
+        await self._end_of(process)
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._files.remove_tree, self._folder / GROUP_FILE)
+
+    async def _end_of(self, process: asyncio.subprocess.Process) -> None:
+        """Wait for its end. It does not come while nobody reads what a process says."""
+        while not self._heard and process.stdout is not None and await process.stdout.read(LONGEST_LINE):
+            pass
+        await process.wait()
 
     def verdict(self) -> str | None:
         """Why it failed, as a sentence; None if it ended well."""
@@ -158,15 +173,6 @@ def end_leftover(folder: Path) -> None:
 def _kill_group(group: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
-
-
-async def _drained(process: asyncio.subprocess.Process) -> None:
-    """Wait for its end, reading on: a process that cannot write does not end."""
-    if process.stdout is not None:
-        with contextlib.suppress(ValueError):
-            while await process.stdout.read(LONGEST_LINE):
-                pass
-    await process.wait()
 
 
 def _note(folder: Path, pid: int, files: FileSystem) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -62,13 +63,14 @@ async def detect(work: Workplace, command: Sequence[str] | None = None) -> None:
     child = Child(folder, work.files)
     try:
         await child.start(command or [sys.executable, "-m", "trainer_companion.look", str(folder)], jobs.environment())
-        async for line in child.lines(SILENCE_S):
-            try:
-                looked = look.Looked.model_validate_json(line)
-            except ValidationError:
-                await child.note([line])
-                continue
-            work.tell(0.5 + looked.done / total / 2)
+        async with aclosing(child.lines(SILENCE_S)) as lines:
+            async for line in lines:
+                try:
+                    looked = look.Looked.model_validate_json(line)
+                except ValidationError:
+                    await child.note([line])
+                    continue
+                work.tell(0.5 + looked.done / total / 2)
     finally:
         await child.end()
     if verdict := child.verdict():

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 from models.bundle import MODEL_JSON, bundle_files
@@ -91,8 +92,9 @@ async def export_onnx(work: Workplace, bundle: Path, out: Path) -> None:
     child = Child(folder, work.files)
     try:
         await child.start(command, jobs.environment())
-        async for line in child.lines(EXPORT_WITHIN_S):
-            await child.note([line])
+        async with aclosing(child.lines(EXPORT_WITHIN_S)) as lines:
+            async for line in lines:
+                await child.note([line])
     finally:
         await child.end()
     if verdict := child.verdict():

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,33 +136,34 @@ class Running:
         """Hear the process to its end; how it failed, if it said so."""
         failed: Failed | None = None
         run, watched = self._work.run, self._watched
-        async for line in self._child.lines(self._work.settings.training_silence_sec):
-            event = progress.parse(line)
-            match event:
-                case None:
-                    await self._child.note([line])
-                case Started():
-                    watched.started = event
-                    run.architecture = event.architecture
-                    run.hyperparameters = dict(event.hyperparameters) | {"batch_size": event.batch_size}
-                    await self._work.save()
-                    if run.stopping:  # wanted before it could be told to
-                        self._child.ask_to_end()
-                case Progress():
-                    watched.progress = event
-                    watched.curve.append(event)
-                    self._work.tell(min(max(event.share, 0.0), 1.0))
-                case Best():
-                    run.best, run.best_is_told = event, False
-                    await self._work.save()
-                    await self._found()
-                case Warned():
-                    log.warning("%s: %s", run.name, event.message)
-                    watched.warnings.append(event.message)
-                case Done():
-                    self._done = event
-                case Failed():
-                    failed = event
+        async with aclosing(self._child.lines(self._work.settings.training_silence_sec)) as lines:
+            async for line in lines:
+                event = progress.parse(line)
+                match event:
+                    case None:
+                        await self._child.note([line])
+                    case Started():
+                        watched.started = event
+                        run.architecture = event.architecture
+                        run.hyperparameters = dict(event.hyperparameters) | {"batch_size": event.batch_size}
+                        await self._work.save()
+                        if run.stopping:  # wanted before it could be told to
+                            self._child.ask_to_end()
+                    case Progress():
+                        watched.progress = event
+                        watched.curve.append(event)
+                        self._work.tell(min(max(event.share, 0.0), 1.0))
+                    case Best():
+                        run.best, run.best_is_told = event, False
+                        await self._work.save()
+                        await self._found()
+                    case Warned():
+                        log.warning("%s: %s", run.name, event.message)
+                        watched.warnings.append(event.message)
+                    case Done():
+                        self._done = event
+                    case Failed():
+                        failed = event
         return failed
 
     def _job(self) -> jobs.Job:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def portion_file(folder: Path, number: int) -> Path:
     return folder / f"{number}.json"
 
 
-def look(folder: Path) -> Iterator[Looked]:
+def look(folder: Path) -> Generator[Looked, None, None]:
     """Do the task in `folder`. Blocks. Raises `BundleError`, `ModelFailed`, OSError."""
     task = Task.model_validate_json((folder / TASK).read_bytes())
     bundle = open_bundle(task.bundle)

@@ -7,13 +7,13 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from annotator_companion.overlay import overlay
 from annotator_companion.pictures import PictureKey, Pictures
 from annotator_companion.polygons import outline
+from annotator_companion.threads import Threads
 from annotator_companion.tools.base import Action, Drawing, Kind, Picture, Point, Region, Sketch, Tool
 from annotator_companion.turns import Turn, Turns, settle
 from models.errors import DetectorApplianceError, InvalidInput, ModelFailed
@@ -49,7 +49,7 @@ class Means:
     tools: Sequence[Tool]
     pictures: Pictures
     store: Store
-    threads: Executor
+    threads: Threads
 
 
 class _Subject(NamedTuple):
@@ -210,6 +210,7 @@ class History:
             self.forget()
             raise
         except asyncio.TimeoutError as error:
+            self._means.threads.give_one_up()
             self.forget()
             raise ModelFailed(f"the tool {tool.name} did not answer within {TOOL_WITHIN_S:.0f} s") from error
         except Exception as error:

@@ -10,7 +10,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from pydantic import ValidationError
 from annotator_companion.history import Histories, Means
 from annotator_companion.pictures import PictureKey, Pictures
 from annotator_companion.settings import AnnotatorSettings
+from annotator_companion.threads import Threads
 from annotator_companion.tools.base import Tool
 from companions.connection import Connection
 from models.errors import InvalidInput, LoopRefused, LoopUnreachable
@@ -65,7 +65,7 @@ class Annotator:
         self._since = now()
         self._tools = tools
         most_bytes = settings.picture_cache_mb * 2**20
-        self._threads = ThreadPoolExecutor(max(os.cpu_count() or 1, 2), "tool")
+        self._threads = Threads(max(os.cpu_count() or 1, 2))
         self._pictures = Pictures(self._fetch, self._threads, most_bytes, now)
         means = Means(tools, self._pictures, self._store, self._threads)
         self._histories = Histories(means, idle_s=settings.forget_after_minutes * 60, most_bytes=most_bytes, now=now)
@@ -77,10 +77,10 @@ class Annotator:
         log.info("tools: %s", ", ".join(tool.name for tool in self._tools))
 
     async def close(self) -> None:
-        """See `Companion`. A tool that is still at work is left to itself: its thread cannot be ended."""
+        """See `Companion`. A tool that is still at work is left to itself: it ends with the program."""
         await self._histories.close()
         await self._pictures.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
     def status(self) -> Mapping[str, Any]:
         """See `Companion`."""
@@ -91,6 +91,7 @@ class Annotator:
             "pages": len(self._histories),
             "pages_forgotten": self._histories.forgotten,
             "moves_overtaken": self._histories.overtaken,
+            "tools_given_up": self._threads.lost,
             "annotations_stored": self._stored,
             "pictures_fetched": self._pictures.fetched,
             "picture_bytes": self._pictures.bytes,

@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ import numpy as np
 from annotator_companion.history import Histories, Means
 from annotator_companion.pictures import PictureKey, Pictures
 from annotator_companion.polygons import outline
+from annotator_companion.threads import Threads
 from annotator_companion.tools import tools
 from annotator_companion.tools.base import Action, Picture
 from models.wire.training import AnnotationData, SegmentationAnnotation
@@ -119,7 +119,7 @@ async def in_process(jpeg: bytes, rounds: int) -> list[Times]:
     async def store(_organization: str, _project: str, _annotation: SegmentationAnnotation) -> None:
         return None
 
-    with ThreadPoolExecutor(2) as threads:
+    with Threads(2) as threads:
         pictures = Pictures(fetch, threads, 2**29)
         histories = Histories(Means(tools(["grabcut", "livewire"]), pictures, store, threads))
 

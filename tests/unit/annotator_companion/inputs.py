@@ -69,7 +69,8 @@ class _Drawing:
         tool.at_once += 1
         tool.most_at_once = max(tool.most_at_once, tool.at_once)
         try:
-            assert tool.gate.wait(30)
+            gate = tool.gate
+            assert gate.wait(30)
             tool.actions.append(action)
             if tool.raises is not None:
                 raise tool.raises

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,6 +15,7 @@ import pytest
 from annotator_companion import history
 from annotator_companion.history import Histories, Means
 from annotator_companion.pictures import PictureKey, Pictures
+from annotator_companion.threads import Threads
 from models.errors import InvalidInput, LoopRefused, ModelFailed, NotInLoop
 from models.wire.training import SegmentationAnnotation
 from tests.service.photographs import encoded
@@ -28,8 +29,8 @@ PNG = encoded(plain(64, 48), "PNG")
 class Desk:
     """Histories with a tool that notes, pictures of 64 x 48 pixels, and a Loop that keeps what is stored."""
 
-    def __init__(self, threads: ThreadPoolExecutor, tools: Sequence[Noting], options: dict[str, Any]) -> None:
-        self.tools = tools
+    def __init__(self, threads: Threads, tools: Sequence[Noting], options: dict[str, Any]) -> None:
+        self.tools, self.threads = tools, threads
         self.stored: list[SegmentationAnnotation] = []
         self.refuses: LoopRefused | None = None
         self.pictures = Pictures(self._fetch, threads, 2**24)
@@ -63,7 +64,7 @@ def story(tell: Callable[[Desk], Awaitable[None]], tools: Sequence[Noting] = (),
 
     @in_virtual_time
     async def told() -> None:
-        with ThreadPoolExecutor(4) as threads:
+        with Threads(4) as threads:
             desk = Desk(threads, tools or [Noting()], options)
             try:
                 await tell(desk)
@@ -74,6 +75,13 @@ def story(tell: Callable[[Desk], Awaitable[None]], tools: Sequence[Noting] = (),
                 await desk.pictures.close()
 
     told()
+
+
+def opened() -> threading.Event:
+    """A gate that holds nobody up."""
+    gate = threading.Event()
+    gate.set()
+    return gate
 
 
 def dots(svg: str) -> int:
@@ -279,13 +287,18 @@ def test_a_tool_that_fails_is_named_and_its_drawing_forgotten() -> None:
     story(tell)
 
 
-def test_a_tool_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "TOOL_WITHIN_S", 0.0)
-
+def test_a_tool_that_hangs_is_given_up_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(desk: Desk) -> None:
+        await desk.do("left_mouse_down")
         desk.tool.gate.clear()
-        with pytest.raises(ModelFailed, match="did not answer within"):
-            await desk.do("left_mouse_down")
+        monkeypatch.setattr(history, "TOOL_WITHIN_S", 0.0)
+        for number in range(1, 7):  # more often than there are threads
+            with pytest.raises(ModelFailed, match="did not answer within"):
+                await desk.do("left_mouse_down")
+            assert desk.threads.lost == number
+        monkeypatch.setattr(history, "TOOL_WITHIN_S", 60.0)
+        monkeypatch.setattr(desk.tool, "gate", opened())
+        assert dots(await desk.do("left_mouse_down")) == 1
 
     story(tell)
 

@@ -73,7 +73,9 @@ def train(
 ) -> None:
     """Train on a folder of pictures, and leave a zip of the best model in --out.
 
-    Interrupted once, it ends soon and keeps what is best so far. The same command goes on where a killed one was.
+    Interrupted, it ends soon and keeps what is best so far. The same command goes on where a killed one was.
+
+    With several machines, type the same command on each, on a folder that all of them see.
     """
     hyperparameters = _turned(turned) | ({} if epochs is None else {"epochs": epochs})
     folder = out / FOLDER
@@ -99,6 +101,9 @@ def train(
     signal.signal(signal.SIGINT, interrupted)
     signal.signal(signal.SIGTERM, interrupted)
     done = training.run(printer.heard)
+    if not printer.leads:
+        click.echo("Another machine led the training; the model lies where its command was told to leave it.")
+        return
     target = out / f"{asked.variant or 'model'}.zip"
     pack(Path(done.bundle), target)
     job.forget(folder)
@@ -141,10 +146,13 @@ class _Printer:
         self._names = dict(zip(found.keys, (category.name for category in found.categories), strict=True))
         self._best: Best | None = None
         self._seconds_left: float | None = None
+        self.leads = False
+        """Whether this machine is the one that is told how it goes."""
 
     def heard(self, event: Event) -> None:
         """Print what a person wants to know of it."""
         if isinstance(event, Started):
+            self.leads = True
             click.echo(
                 f"{event.variant or 'base model'}: {event.parameters:,} weights, {event.processes} process(es) on "
                 f"{event.device}, {event.batch_size} pictures a step and process; {event.train_images} pictures to learn "

@@ -19,7 +19,7 @@ from trainer_companion import job as jobs
 from trainer_companion.hyperparameters import Hyperparameters
 from trainer_companion.progress import Best, Confusion, Done, Started, Warned
 from trainer_companion.recipes import Session
-from trainer_companion.variants import EDGE_VARIANTS, edge_variant
+from trainer_companion.variants import EDGE_VARIANTS, EdgeVariant
 
 if TYPE_CHECKING:
     from networks.base import Network
@@ -38,11 +38,20 @@ KEPT = 2
 
 
 class EdgeRecipe:
-    """See `trainer_companion.recipes.Recipe`."""
+    """See `trainer_companion.recipes.Recipe`.
+
+    An own recipe may begin with this class: other `networks`, further `hyperparameters`, or a `train` that changes the
+    session's dataset before it hands it on.
+    """
 
     name = FAMILY
-    variants: Sequence[PretrainedModel] = tuple(variant.offered for variant in EDGE_VARIANTS)
+    networks: Sequence[EdgeVariant] = EDGE_VARIANTS
     hyperparameters: type[Hyperparameters] = Hyperparameters
+
+    @property
+    def variants(self) -> Sequence[PretrainedModel]:
+        """See `trainer_companion.recipes.Recipe`."""
+        return tuple(network.offered for network in self.networks)
 
     def takes(self, base: Path) -> bool:
         """See `trainer_companion.recipes.Recipe.takes`."""
@@ -53,14 +62,14 @@ class EdgeRecipe:
 
     def train(self, session: Session) -> Done:
         """See `trainer_companion.recipes.Recipe.train`."""
-        return train(session)
+        return train(session, self.networks)
 
 
-def train(session: Session) -> Done:
+def train(session: Session, networks: Sequence[EdgeVariant] = EDGE_VARIANTS) -> Done:
     """The whole training, from top to bottom."""
     from trainer_companion.fitting import fit
 
-    learning = prepare(session)
+    learning = prepare(session, networks)
     say_started(session, learning)
 
     def keep_best(best: Network, evaluation: Evaluation, epoch: int, number: int) -> Best:
@@ -79,7 +88,7 @@ def train(session: Session) -> Done:
     )
 
 
-def prepare(session: Session) -> Learning:
+def prepare(session: Session, networks: Sequence[EdgeVariant] = EDGE_VARIANTS) -> Learning:
     """Network, pictures in memory, and how many of them a step takes.
 
     Raises `InvalidInput` where no picture can be decoded, or none fits into memory; `BundleError` for the base model.
@@ -91,7 +100,7 @@ def prepare(session: Session) -> Learning:
     from trainer_companion.team import Team
 
     dataset, team, hyper = session.dataset, session.team, session.hyperparameters
-    network = prepared_network(session)
+    network = prepared_network(session, networks)
     width, height = network.input.width, network.input.height
     training, held_out = dataset.of("train"), dataset.of("val") or dataset.of("test")
     train_store, held_out_store = (
@@ -160,7 +169,7 @@ def on_test_pictures(session: Session, best: Best) -> tuple[float, float]:
     return measured.map50, measured.map
 
 
-def prepared_network(session: Session) -> EdgeNetwork:
+def prepared_network(session: Session, networks: Sequence[EdgeVariant]) -> EdgeNetwork:
     """The network that a job asks for, with the weights of its base model as far as they fit.
 
     Raises `BundleError` for a base model that cannot be used.
@@ -174,7 +183,7 @@ def prepared_network(session: Session) -> EdgeNetwork:
     job, dataset = session.job, session.dataset
     base = None if job.base is None else open_bundle(job.base, verify_hashes=False)
     if job.variant is not None:
-        variant = edge_variant(job.variant)
+        variant = next(each for each in networks if each.name == job.variant)
         architecture, resolution = dict(variant.architecture), variant.resolution
     else:
         assert base is not None

@@ -15,7 +15,7 @@ from models import geometry, heads
 from models.heads.base import HeadContext
 from networks.base import Network
 from networks.bundles import NMS_IOU
-from trainer_companion.batches import boxes_at
+from trainer_companion.batches import boxes_at, floats
 from trainer_companion.dataset import Picture
 from trainer_companion.pixels import PictureStore
 from trainer_companion.progress import Confusion
@@ -91,7 +91,7 @@ def detect(
     found = []
     for start in range(0, len(indices), batch_size):
         pixels = np.stack([store[index] for index in indices[start : start + batch_size]])
-        batch = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float().mul_(1 / 255)
+        batch = floats(torch.from_numpy(pixels).to(device))
         with torch.inference_mode():
             outputs = [output.float().cpu().numpy() for output in network(batch)]
         found += [decode(network, [output[row : row + 1] for output in outputs]) for row in range(len(pixels))]

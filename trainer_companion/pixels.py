@@ -8,6 +8,7 @@ each time it is looked at.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +84,8 @@ def open_store(
     each = width * height * 3
     room = bound if bound is not None else team.least(int(_room(path.parent)))
     count = min(len(pictures), room // each)
+    if team.size > team.local_size:  # machines may see the same folder
+        path = path.with_name(f"{platform.node()}.{path.name}")
     if team.local_rank == 0:
         _reserve(path, max(1, count * each))
     team.wait()

@@ -52,8 +52,11 @@ class Session:
     stopping: Stopping
 
     def say(self, event: Event) -> None:
-        """Tell whoever started the training; of several processes only the first does."""
-        if self.team.leads:
+        """Tell whoever started the training; of several processes only the first does.
+
+        The end is told on every machine, for on each somebody waits for it.
+        """
+        if self.team.leads or (isinstance(event, Done) and self.team.local_rank == 0):
             say(event)
 
 
@@ -65,8 +68,11 @@ class Recipe(Protocol):
     """
 
     name: str
-    variants: Sequence[PretrainedModel]
     hyperparameters: type[Hyperparameters]
+
+    @property
+    def variants(self) -> Sequence[PretrainedModel]:
+        """What a person can choose."""
 
     def takes(self, base: Path) -> bool:
         """Whether it can begin with the bundle in this folder, when no variant is named. Reads `model.json` only."""

@@ -61,8 +61,3 @@ EDGE_VARIANTS = (
 )
 
 DEFAULT = "edge-residual-320"
-
-
-def edge_variant(name: str) -> EdgeVariant:
-    """The variant of that name, which exists."""
-    return next(variant for variant in EDGE_VARIANTS if variant.name == name)

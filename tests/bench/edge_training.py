@@ -46,7 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.edge_training", description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3, help="how many trainings")
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=4.75, help="for each, at most")
+    parser.add_argument("--minutes", type=float, default=4.5, help="for each, at most")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--variant", default=VARIANT)
     parser.add_argument("--set", type=Path, help="a folder in COCO's form, in place of the composed set")

@@ -25,7 +25,7 @@ from tests.support.training_sessions import session
 from trainer_companion import edge_recipe, fitting
 from trainer_companion.batches import Batch
 from trainer_companion.fitting import Learning
-from trainer_companion.variants import edge_variant
+from trainer_companion.variants import EDGE_VARIANTS
 
 GOAL = 0.9
 PICTURES = 160
@@ -61,7 +61,7 @@ def main() -> int:
 
 def measure(pictures: Path, folder: Path, variant: str, rounds: int) -> tuple[list[float], list[float]]:
     """Pictures per CPU second of the trainer's loop and of the bare one, round by round."""
-    size = edge_variant(variant).resolution
+    size = next(each for each in EDGE_VARIANTS if each.name == variant).resolution
     of = session(pictures, folder, variant=variant, resolution=size, max_batch_size=8, epochs=10_000)
     learning = edge_recipe.prepare(of)
 

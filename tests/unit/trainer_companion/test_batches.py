@@ -100,6 +100,7 @@ def test_what_the_network_sees_is_what_the_device_shows_it() -> None:
     batch = Batch(torch.full((1, 4, 6, 3), 255, dtype=torch.uint8), *padded([], []))
     seen = batch.floats()
     assert seen.shape == (1, 3, 4, 6)
+    assert seen.is_contiguous()
     assert seen.max() == seen.min() == pytest.approx(1.0)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from tests.support.coco_folders import write_squares
 from trainer_companion import job, launching
 from trainer_companion.job import Job
 from trainer_companion.launching import Training
-from trainer_companion.progress import Best, Event, Failed, Progress, Started
+from trainer_companion.progress import Best, Done, Event, Failed, Progress, Started
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +113,26 @@ def test_a_job_that_cannot_be_done_fails_with_one_sentence(squares: Path, tmp_pa
     with pytest.raises(ModelFailed, match="no hyperparameter 'learning_rte'"):
         Training(folder, processes).run(events.append)
     assert [type(event) for event in events] == [Failed]
+
+
+def test_two_machines_train_together_and_both_hear_of_the_end(squares: Path, tmp_path: Path) -> None:
+    """Two torchruns as on two machines that see the same folder."""
+    folder = asked(tmp_path, squares, epochs=2)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    heard: list[list[Event]] = [[], []]
+
+    def machine(rank: int) -> Done:
+        options = ["--nnodes=2", f"--node-rank={rank}", "--master-addr=127.0.0.1", f"--master-port={port}"]
+        return Training(folder, 1, options).run(heard[rank].append)
+
+    with ThreadPoolExecutor(2) as pool:
+        ends = list(pool.map(machine, (0, 1)))
+    assert ends[0].bundle == ends[1].bundle
+    assert [type(event) for event in heard[1]] == [Done]
+    started = next(event for event in heard[0] if isinstance(event, Started))
+    assert started.processes == 2
 
 
 SCRIPT = "import sys; sys.stderr.write('Bus error\\n'); sys.exit(3)"

@@ -1,0 +1,72 @@
+"""The sample recipe is installed as a user would install it, found by its entry point, and trains."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.bundle import open_bundle
+from models.errors import InvalidInput
+from networks import bundles
+from tests.support.coco_folders import write_squares
+from tests.support.sample_packages import installed_into
+from tests.support.training_sessions import session
+from trainer_companion import hyperparameters, recipes
+from trainer_companion.cli import main
+from trainer_companion.job import Job
+from trainer_companion.progress import Best, Warned
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "own_recipe"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return installed_into(tmp_path_factory.mktemp("site"), SAMPLE)
+
+
+@pytest.fixture
+def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
+    monkeypatch.delitem(sys.modules, "large_things", raising=False)
+    importlib.invalidate_caches()
+
+
+def test_without_the_package_the_variant_is_unknown() -> None:
+    with pytest.raises(InvalidInput, match=r"no variant 'large-things-96'; known are edge-residual-128, "):
+        recipes.recipe_of(Job(dataset=Path(), variant="large-things-96"))
+
+
+@pytest.mark.usefixtures("installed")
+def test_its_variants_are_offered_beside_the_built_in_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [variant.name for variant in recipes.variants()]
+    assert "edge-residual-128" in names
+    assert "large-things-96" in names
+    assert recipes.recipe_of(Job(dataset=Path(), variant="large-things-96")).name == "large_things"
+    assert main(["hyperparameters", "--recipe", "large_things"]) == 0
+    assert "smallest" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("installed")
+def test_it_leaves_out_small_things_and_leaves_a_model(tmp_path: Path) -> None:
+    recipe = recipes.recipe("large_things")
+    given = {"epochs": 1, "smallest": 0.25, "max_batch_size": 6}
+    of = session(write_squares(tmp_path / "set", 24), tmp_path / "job", variant="large-things-96")
+    of.hyperparameters = hyperparameters.parse(recipe.hyperparameters, given)
+    boxes = [picture.boxes / 64 for picture in of.dataset.pictures]
+    small = sum(int(((each[:, 2:] - each[:, :2]).max(1) < 0.25).sum()) for each in boxes)
+    assert 0 < small < sum(map(len, boxes))
+    done = recipe.train(of)  # the session is copied; what it heard is not
+    assert f"they are small: {small} of {sum(map(len, boxes))} boxes" in of.heard(Warned)[0].message
+    assert bundles.read(open_bundle(Path(done.bundle))).input.width == 96
+    things = sum(counts.tp + counts.fn for counts in of.heard(Best)[-1].confusion_matrix.values())
+    held_out = of.dataset.of("test")
+    assert things < sum(len(picture.boxes) for picture in held_out)
+
+
+@pytest.mark.usefixtures("installed")
+def test_its_own_hyperparameter_is_checked_like_the_others() -> None:
+    with pytest.raises(InvalidInput, match="smallest cannot be 2"):
+        hyperparameters.parse(recipes.recipe("large_things").hyperparameters, {"smallest": 2})

@@ -231,3 +231,16 @@ async def test_pictures_that_the_project_has_no_more_go(tmp_path: Path) -> None:
     await images.fetch(loop, list(loop.pictures), nobody)
     assert images.keep_only(["id-1", "id-3"]) == 2
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["id-1.jpg", "id-3.jpg"]
+
+
+@pytest.mark.parametrize(("said", "good"), [("a.jpg 32 x 24 OK", True), ("a.jpg WARNING extraneous bytes", False)])
+def test_jpeginfo_is_asked_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, good: bool
+) -> None:
+    tool = tmp_path / "jpeginfo"
+    tool.write_text(f'#!/bin/sh\ntest "$1" = -c && test -f "$2" && echo \'{said}\'\n')
+    tool.chmod(0o755)
+    monkeypatch.setattr(download, "_jpeginfo", lambda: str(tool))
+    loop = a_loop(1)
+    fetched = run_in_virtual_time(Images(tmp_path / "images").fetch(loop, ["id-0"], nobody))
+    assert (len(fetched.stored), fetched.skipped) == ((1, 0) if good else (0, 1))

@@ -1,0 +1,181 @@
+"""Child processes that say lines, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from trainer_companion.children import GROUP_FILE, LAUNCHER, LOG_FILE, Child, ChildFailed, end_leftover
+
+FAMILY = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+WORKERS = """
+import signal, subprocess, sys
+worker = '''
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (print("worker was asked", flush=True), sys.exit(0)))
+print("ready", flush=True)
+time.sleep(600)
+'''
+signal.signal(signal.SIGTERM, lambda *_: print("launcher was asked", flush=True))
+sys.exit(subprocess.call([sys.executable, "-c", worker]))
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def until_gone(*pids: int) -> None:
+    end = time.monotonic() + 30
+    while any(map(alive, pids)):
+        assert time.monotonic() < end, "it lives"
+        time.sleep(0.01)
+
+
+async def said_by(child: Child, silence: float = 30.0) -> list[str]:
+    async with aclosing(child.lines(silence)) as lines:
+        return [line.decode().rstrip() async for line in lines]
+
+
+def run(folder: Path, program: str, *arguments: str) -> tuple[list[str], str | None]:
+    async def story() -> tuple[list[str], str | None]:
+        child = Child(folder)
+        try:
+            await child.start([sys.executable, "-c", program, *arguments], os.environ)
+            lines = await said_by(child)
+            await child.note([line.encode() + b"\n" for line in lines])
+            return lines, child.verdict()
+        finally:
+            await child.end()
+
+    return asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("program", "verdict"),
+    [
+        ("print('a'); print('b')", None),
+        ("raise SystemExit(3)", "ended with status 3"),
+        ("import os; os.kill(os.getpid(), 11)", "ended by signal 11"),
+        ("raise ValueError('odd boxes')", "ValueError: odd boxes"),
+        ("print('RuntimeError: CUDA out of memory. Tried'); raise SystemExit(1)", "graphics card is out of memory"),
+        ("print('CUDA error: invalid device ordinal'); raise SystemExit(1)", "graphics card not found"),
+    ],
+)
+def test_how_it_ended_is_a_sentence(tmp_path: Path, program: str, verdict: str | None) -> None:
+    _, found = run(tmp_path, program)
+    assert (verdict is None) == (found is None)
+    assert verdict is None or verdict in str(found)
+    assert not (tmp_path / GROUP_FILE).exists()
+
+
+def test_what_it_says_is_kept_for_people(tmp_path: Path) -> None:
+    lines, _ = run(tmp_path, "import sys; print('hello'); print('trouble', file=sys.stderr)")
+    assert sorted(lines) == ["hello", "trouble"]
+    assert "trouble" in (tmp_path / LOG_FILE).read_text()
+
+
+def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
+    lines, verdict = run(tmp_path, "print('x' * 5_000_000); print('after')")
+    assert verdict is None
+    assert lines[-1].endswith("after")
+    assert sum(map(len, lines)) < 5_000_000
+
+
+def test_silence_ends_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        child = Child(tmp_path)
+        await child.start([sys.executable, "-c", "print('a', flush=True); import time; time.sleep(600)"], os.environ)
+        with pytest.raises(ChildFailed, match="said nothing"):
+            await said_by(child, 5.0)
+        assert not child.is_running
+
+    asyncio.run(story())
+
+
+def test_it_may_be_killed_while_it_is_heard_with_all_that_belong_to_it(tmp_path: Path) -> None:
+    async def story() -> int:
+        child = Child(tmp_path)
+        await child.start([sys.executable, "-c", FAMILY], os.environ)
+        async with aclosing(child.lines(30.0)) as lines:
+            grandchild = int(await anext(lines))
+            killing = asyncio.create_task(child.kill())
+            assert [line async for line in lines] == []
+            await killing
+        assert "signal 9" in str(child.verdict())
+        return grandchild
+
+    until_gone(asyncio.run(story()))
+
+
+def test_what_a_killed_node_left_running_is_ended_before_the_same_work_begins(tmp_path: Path) -> None:
+    async def story() -> list[int]:
+        left = Child(tmp_path)
+        await left.start([sys.executable, "-c", FAMILY], os.environ)
+        async with aclosing(left.lines(30.0)) as lines:
+            grandchild = int(await anext(lines))
+            assert left._process is not None
+            pids = [left._process.pid, grandchild]
+            assert all(map(alive, pids))
+            next_one = Child(tmp_path)  # of the node that was started again
+            await next_one.start([sys.executable, "-c", "print('begun')"], os.environ)
+            assert await said_by(next_one) == ["begun"]
+            assert [line async for line in lines] == []
+        await next_one.end()
+        return pids
+
+    until_gone(*asyncio.run(story()))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"group": 1}', '{"group": 1, "boot": "", "started": 0}'])
+def test_a_note_that_is_none_ends_nobody(tmp_path: Path, content: str) -> None:
+    (tmp_path / GROUP_FILE).write_text(content)
+    end_leftover(tmp_path)
+
+
+def test_the_number_of_another_process_is_not_taken_for_ours(tmp_path: Path) -> None:
+    (tmp_path / GROUP_FILE).write_text(f'{{"group": {os.getpid()}, "boot": "another", "started": 1}}')
+    end_leftover(tmp_path)  # this test would not live to see its end
+
+
+def test_of_a_launcher_the_workers_are_asked_to_end(tmp_path: Path) -> None:
+    async def story() -> list[str]:
+        child = Child(tmp_path)
+        await child.start([sys.executable, "-c", WORKERS, LAUNCHER], os.environ)
+        said = []
+        async with aclosing(child.lines(30.0)) as lines:
+            async for line in lines:
+                said.append(line.decode().strip())
+                if said == ["ready"]:
+                    child.ask_to_end()
+        assert child.verdict() is None
+        await child.end()
+        return said
+
+    assert asyncio.run(story()) == ["ready", "worker was asked"]
+
+
+def test_a_program_that_is_not_there_is_said(tmp_path: Path) -> None:
+    async def story() -> None:
+        child = Child(tmp_path)
+        with pytest.raises(ChildFailed, match="cannot be started"):
+            await child.start([str(tmp_path / "missing")], os.environ)
+        await child.end()
+
+    asyncio.run(story())

@@ -122,6 +122,19 @@ def test_swapped_outputs_are_caught(shapes: Bundle, onnx: Bundle, scenes: Path, 
         report.refuse_if_exceeded()
 
 
+def test_categories_in_another_order_are_caught(shapes: Bundle, onnx: Bundle, scenes: Path, tmp_path: Path) -> None:
+    """Boxes and raw outputs are the same; only the names are not."""
+
+    def red_is_green(inference: dict[str, Any]) -> None:
+        inference["class_indices"] = [1, 0, 2, 3]
+
+    report = verify.compare(
+        shapes, described_as(onnx, tmp_path / "wrong", red_is_green), pictures.find(scenes), cache=tmp_path
+    )
+    with pytest.raises(ParityExceeded, match="of the detections match"):
+        report.refuse_if_exceeded()
+
+
 def test_it_is_caught_without_annotations_and_with_quantized_limits(
     shapes: Bundle, onnx: Bundle, scenes: Path, tmp_path: Path
 ) -> None:

@@ -35,6 +35,12 @@ def test_one_box_finds_pasted_things() -> None:
     assert statistics.median(found) >= 0.85, sorted(found)
 
 
+def test_a_thing_that_looks_like_its_surroundings_is_not_given_up() -> None:
+    shown = scene(20, 640, 480)  # a brown horse among brown things: GrabCut alone calls all of it background
+    hand = Hand(GrabCut(), Picture(shown.pixels))
+    assert intersection_over_union(hand.mask(hand.box(shown.box)), shown.mask) > 0.25
+
+
 def test_the_same_box_gives_the_same_mask() -> None:
     shown = scene(2)
     regions = [Hand(GrabCut(), Picture(shown.pixels)).box(shown.box).region for _ in range(2)]

@@ -90,6 +90,20 @@ def test_without_simplification_it_is_exactly_the_largest_part(mask: Mask, facto
         assert intersection_over_union(filled(points, columns, rows), expected) == 1
 
 
+def test_simplifying_ragged_things_makes_no_crossings() -> None:
+    crossed = 0
+    for seed in range(20):
+        noise = cv2.GaussianBlur(np.random.default_rng(seed).random((40, 40)), (0, 0), 1.0)
+        ragged = (noise > 0.5).astype(np.uint8)
+        for epsilon in (2.0, 5.0):
+            points = outline(region(ragged), epsilon, 40, 40)
+            assert not crossings(points)
+            exact = np.array(outline(region(ragged), 0, 40, 40), np.int32)
+            fewer = np.asarray(cv2.approxPolyDP(exact.reshape(-1, 1, 2), epsilon, True), dtype=np.int32)
+            crossed += not is_simple(fewer.reshape(-1, 2))
+    assert crossed >= 3, "plain Douglas-Peucker makes some of these, so that this test could fail"
+
+
 def test_the_largest_part_counts_and_its_holes_do_not() -> None:
     mask = picture_of("#####.#. #...#... #.#.#.## #...#.## #####...")
     assert area(outline(region(mask), 0, 8, 5)) == 25

@@ -91,11 +91,13 @@ async def test_what_is_there_is_not_fetched_again(tmp_path: Path) -> None:
     loop = a_loop(12)
     first = await Images(tmp_path / "images").fetch(loop, ["id-1", "id-2", "id-2"], nobody)
     assert loop.asked == ["id-1", "id-2"]
+    (tmp_path / "images" / "of another time.jpg.incoming").write_bytes(b"cut off")
     images = Images(tmp_path / "images")
     second = await images.fetch(loop, list(loop.pictures), nobody)
     assert images.fetched == 10
     assert sorted(loop.asked) == sorted(loop.pictures)
     assert {**second.stored, **first.stored} == second.stored
+    assert not list((tmp_path / "images").glob("*.incoming"))
 
 
 @in_virtual_time

@@ -186,6 +186,7 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_as_if_it_had_not_been(
     assert (checkpoint["epoch"], checkpoint["step"]) == (2, 3)
     again = session(squares, tmp_path / "cut", epochs=4, zoom=0.1)
     done = train(again)
+    assert min(event.epoch for event in again.heard(Progress)) >= 2  # what was done is not done again
     assert done.map50 == pytest.approx(whole.map50, abs=0.02)
     expected = weights_of(whole.bundle)
     for name, tensor in weights_of(done.bundle).items():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from networks.base import family
 from networks.edge import EdgeNetwork
-from trainer_companion.assignment import CELLS_A_BOX, Assignment, assign, pairwise_iou
+from trainer_companion.assignment import CELLS_A_BOX, IOU_POWER, SCORE_POWER, Assignment, assign, pairwise_iou
 from trainer_companion.losses import EdgeLearner, giou, varifocal
 from trainer_companion.team import Team
 
@@ -67,6 +68,26 @@ def test_a_cell_wanted_by_two_boxes_learns_the_one_that_it_overlaps_more() -> No
     assert {0, 1} <= set(found.box[0].tolist())
 
 
+def test_the_quality_of_a_cell_is_that_of_its_own_box() -> None:
+    """A box that a cell is taken from must not lend it its quality: all those that others wanted teach less."""
+    centres, strides = network().cells()
+    reach = 2 * strides[:, None]
+    predicted = torch.cat([centres - reach, centres + reach], 1)
+    small, large = predicted[27], torch.cat([predicted[27][:2] - 2, predicted[27][2:] + 2])
+    scores = torch.full((1, len(centres), 2), 0.01)
+    scores[0, :, 1] = 0.99  # every cell is sure of the class of the large one
+    boxes, classes = torch.stack([small, large])[None], torch.tensor([[0, 1]])
+    found = assign(scores, predicted[None], centres, strides, boxes, classes)
+    overlap = pairwise_iou(boxes, predicted[None])[0]
+    for cell in (found.box[0] >= 0).nonzero()[:, 0]:
+        box = int(found.box[0, cell])
+        of_box = found.box[0] == box
+        alone = torch.where(of_box, overlap[box], torch.zeros_like(overlap[box]))
+        alignment = scores[0, :, classes[0, box]].pow(SCORE_POWER) * alone.pow(IOU_POWER)
+        expected = alignment[cell] / alignment.max() * alone.max()
+        assert float(found.quality[0, cell]) == pytest.approx(float(expected), abs=1e-5)
+
+
 def test_boxes_that_are_filling_teach_nothing() -> None:
     found = assigned([[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]], [-1, -1])
     assert int((found.box >= 0).sum()) == 0
@@ -98,6 +119,22 @@ def test_the_loss_of_pictures_without_boxes_is_a_number_and_has_a_gradient() -> 
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in learner.parameters() if p.grad is not None)
+
+
+def test_boxes_count_alike_whichever_process_has_them() -> None:
+    """The loss is shared out by the boxes of all processes, not of this one."""
+
+    class WithRicherColleague(Team):
+        def mean(self, mine: Tensor) -> Tensor:
+            return 2 * mine
+
+    pictures, boxes = torch.rand(2, 3, 64, 64), torch.tensor([[[8.0, 8.0, 40.0, 40.0], [4.0, 20.0, 60.0, 50.0]]] * 2)
+    classes = torch.tensor([[0, 1]] * 2)
+    alone, together = (
+        float(EdgeLearner(network(), team).eval()(pictures, boxes, classes).detach())
+        for team in (Team(), WithRicherColleague())
+    )
+    assert together == pytest.approx(alone / 2, rel=1e-4)
 
 
 def test_every_weight_learns_and_the_loss_falls() -> None:

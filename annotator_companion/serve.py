@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from access import ASGIApp
 from annotator_companion.node import Annotator
 from annotator_companion.settings import AnnotatorSettings
 from annotator_companion.tools import tools
 from companions import serving
-from companions.access import ASGIApp
 from companions.server import create_app
 from models.files import FILE_SYSTEM
 from models.identity import UUIDS_FILE, node_uuid

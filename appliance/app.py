@@ -15,8 +15,8 @@ import socketio
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from access import Access, AccessMiddleware, AccessPolicy, ASGIApp, Refusals, Scope, own_names
 from appliance import events
-from appliance.access import DEVICE_TABLE, Access, AccessMiddleware, AccessPolicy, ASGIApp, Refusals, Scope, own_names
 from appliance.adopting.adoption import Adoption
 from appliance.api import detect, entrance, errors, health, node, upload
 from appliance.api.bodies import MIB, Budget, WholeBodies
@@ -31,6 +31,7 @@ from appliance.budgets import PickBudgets
 from appliance.connection import LoopConnection
 from appliance.dashboard import Dashboard
 from appliance.detecting import Detecting
+from appliance.device_table import DEVICE_TABLE
 from appliance.inference.choosing import Chooser
 from appliance.inference.supervisor import InferenceLimits, Supervisor
 from appliance.logins import Logins

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from socketio.base_server import engineio  # the very library that python-socketio uses
 from socketio.packet import BINARY_EVENT, EVENT, Packet
 
-from appliance.access import Caller, SocketCallers, effective_autoupload
+from access import Caller, SocketCallers, effective_autoupload
 from appliance.api.detect import checked_autoupload, split_tags
 from appliance.api.upload import checked_bool
 from appliance.detecting import Wish

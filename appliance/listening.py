@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uvicorn
 
-from appliance.access import ASGIApp
+from access import ASGIApp
 
 PATIENCE = 5
 """Seconds that requests under way have to end when the server stops."""
@@ -17,7 +17,7 @@ def configured(app: ASGIApp, host: str, port: int, max_message: int) -> uvicorn.
         host=host,
         port=port,
         ws_max_size=max_message,
-        proxy_headers=False,  # who asks is decided in one place, `appliance.access`
+        proxy_headers=False,  # who asks is decided in one place, `access`
         server_header=False,
         access_log=False,
         log_config=None,

@@ -14,7 +14,7 @@ import logging
 import secrets
 from collections.abc import Callable
 
-from appliance.access import Caller, Evidence, Kind, Login, Reason
+from access import Caller, Evidence, Kind, Login, Reason
 from appliance.hashing import MAX_PASSWORD, Hashing, check_password
 from appliance.passwords import SET_HERE, Kept, PasswordFile, make_code, plain
 from appliance.sessions import Sessions, presented
@@ -91,7 +91,7 @@ class Logins:
         await self.sessions.close()
 
     def recognise(self, evidence: Evidence) -> Login | Reason | None:
-        """See `appliance.access.Recognise`."""
+        """See `access.Recognise`."""
         if presented(evidence) is None:
             return None
         return Login(Kind.ADMINISTRATOR, "") if self.sessions.find(evidence) is not None else Reason.LOGIN

@@ -14,9 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
+from access import Access
 from appliance import overlay
 from appliance.accelerator_vitals import Accelerators
-from appliance.access import Access
 from appliance.adopting.record import Record
 from appliance.api.bodies import MIB, Budget
 from appliance.budgets import PickBudgets

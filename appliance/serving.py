@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import uvicorn
 
+from access import ASGIApp
 from appliance import lock, logs
-from appliance.access import ASGIApp
 from appliance.events import MAX_MESSAGE
 from appliance.listening import configured
 from appliance.settings import Settings

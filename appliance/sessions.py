@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import cookie_parser
 
-from appliance.access import Evidence
+from access import Evidence
 from appliance.signing import Signer
 from models.errors import StorageRefused
 from models.files import FileSystem, refusal

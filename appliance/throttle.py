@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-from appliance.access import network_of
+from access import network_of
 
 
 class Throttle:

@@ -54,6 +54,11 @@ class Connection:
         return self._living is not None
 
     @property
+    def is_connected(self) -> bool:
+        """Whether the Loop hears this node and is heard."""
+        return self.is_on and self.node is not None and self.node.is_connected
+
+    @property
     def words(self) -> str:
         """How it is, as a sentence for people."""
         if self.client is None or self.node is None:

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 
-from companions import access
-from companions.access import ASGIApp
+from access import ASGIApp
+from companions.access import guarded, policy
 from companions.connection import Connection
 from companions.settings import CompanionSettings
 from models.errors import DetectorApplianceError, InputTooLarge, InvalidInput, LoopError, NoRoom, StorageRefused
@@ -79,7 +79,7 @@ def create_app(
     _install_errors(app)
     if build_page is not None:
         build_page(app)
-    return access.AccessMiddleware(app, access.policy(settings.trusted_networks, settings.allowed_hosts))
+    return guarded(app, policy(settings.trusted_networks, settings.allowed_hosts))
 
 
 async def read_word(request: Request) -> str:

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import uvicorn
 
-from companions.access import ASGIApp
+from access import ASGIApp
 from companions.settings import CompanionSettings
 from models.errors import SettingsInvalid
 

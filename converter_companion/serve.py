@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from access import ASGIApp
 from companions import serving
-from companions.access import ASGIApp
 from companions.server import create_app
 from converter_companion import pairs
 from converter_companion.node import ConverterNode

@@ -116,6 +116,11 @@ class Dataset:
         return tuple(picture for picture in self.pictures if picture.split == split)
 
     @property
+    def held_out(self) -> tuple[Picture, ...]:
+        """The pictures by which the best model is chosen: those of `val`, else those of `test`."""
+        return self.of("val") or self.of("test")
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """What a category is called in reports: its id, which is its name where the folder gave no other."""
         return tuple(category.id for category in self.categories)

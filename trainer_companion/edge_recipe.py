@@ -16,6 +16,7 @@ from models.errors import BundleError, InvalidInput
 from models.files import FILE_SYSTEM, refusal
 from models.wire.training import PretrainedModel
 from trainer_companion import job as jobs
+from trainer_companion import samples
 from trainer_companion.hyperparameters import Hyperparameters
 from trainer_companion.progress import Best, Confusion, Done, Started, Warned
 from trainer_companion.recipes import Session
@@ -102,7 +103,7 @@ def prepare(session: Session, networks: Sequence[EdgeVariant] = EDGE_VARIANTS) -
     dataset, team, hyper = session.dataset, session.team, session.hyperparameters
     network = prepared_network(session, networks)
     width, height = network.input.width, network.input.height
-    training, held_out = dataset.of("train"), dataset.of("val") or dataset.of("test")
+    training, held_out = dataset.of("train"), dataset.held_out
     train_store, held_out_store = (
         open_store(pictures, width, height, session.folder / f"{name}.pixels", team)
         for name, pictures in (("train", training), ("held_out", held_out))
@@ -244,6 +245,8 @@ def write_best(session: Session, network: Network, evaluation: Evaluation, epoch
 
     folder = session.folder / jobs.BEST
     target = folder / f"{number:06}"
+    spec = network.input
+    samples.write(session.folder, session.dataset, evaluation, epoch, spec.width, spec.height)
     try:
         FILE_SYSTEM.make_folders(folder)
         staged = folder / f".{target.name}.new"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from models import geometry, heads
 from models.heads.base import HeadContext
 from networks.base import Network
 from networks.bundles import NMS_IOU
+from trainer_companion import samples
 from trainer_companion.batches import boxes_at, floats
 from trainer_companion.dataset import Picture
 from trainer_companion.pixels import PictureStore
@@ -49,6 +50,7 @@ class Found:
 class Evaluation:
     """`map50` and `map` (IoU 0.5 to 0.95) as COCO has them, 0..1; `conf_threshold` is the confidence with the highest F1,
     and `confusion` (one a category, in their order) counts there, at `CONFUSION_IOU`.
+    `seen`: what was found in some of the pictures, by their place among those that were looked at, for people.
     """
 
     map50: float
@@ -56,6 +58,7 @@ class Evaluation:
     conf_threshold: float
     f1: float
     confusion: tuple[Confusion, ...]
+    seen: Mapping[int, Found] = field(default_factory=dict, compare=False)
 
 
 def evaluate(
@@ -78,6 +81,8 @@ def evaluate(
         seen = sorted(everything)
         truth = [(boxes_at(pictures[index], spec.width, spec.height), pictures[index].classes) for index in seen]
         answer = judge([everything[index] for index in seen], truth, network.class_count, spec.width, spec.height)
+        shown = {index: everything[index] for index in samples.chosen(pictures) if index in everything}
+        answer = replace(answer, seen=shown)
     answer = team.share(answer)
     assert answer is not None
     return answer

@@ -16,7 +16,7 @@ from models.loop.client import LoopClient
 from models.loop.node import MakeSocket, make_socket
 from models.wire.training import Context, PretrainedModel, SocketResponse, TrainingStatus
 from trainer_companion import job as jobs
-from trainer_companion import publish, recipes
+from trainer_companion import publish, recipes, samples
 from trainer_companion.children import GROUP_FILE, LOG_FILE, end_leftover
 from trainer_companion.download import Images
 from trainer_companion.run_state import TRAININGS, Folders, LastRun, Run, RunStore, new_run
@@ -36,7 +36,7 @@ REFUSED = "refused"
 
 IDLE = ("idle", "blocked")
 
-KEPT = frozenset({jobs.JOB_JSON, jobs.BEST, LOG_FILE, GROUP_FILE})
+KEPT = frozenset({jobs.JOB_JSON, jobs.BEST, samples.FILE, LOG_FILE, GROUP_FILE})
 """Of a job's folder, until the next training begins; checkpoints and decoded pictures are large and go at once."""
 
 
@@ -67,6 +67,8 @@ class Trainer:
         self.backdoor = Backdoor()
         self.walk: Walk | None = None
         """The training under way."""
+        self.ended: Walk | None = None
+        """The last one since the start of this program: what people look at until the next one begins."""
         self.last: LastRun | None = None
         self.connection = Connection(
             client if client is not None else settings.loop_client(),
@@ -95,6 +97,7 @@ class Trainer:
             command=command,
             export=export,
         )
+        self.folders = self._tools.folders
         self._working: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
@@ -238,7 +241,7 @@ class Trainer:
 
     def forget(self) -> None:
         """For tests: what failed, and what shall fail."""
-        self.last = None
+        self.last = self.ended = None
         vars(self.backdoor).update(vars(Backdoor()))
 
     async def _on_stop(self, *_arguments: Any) -> bool:
@@ -252,7 +255,7 @@ class Trainer:
     # ── the training ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin(self, run: Run) -> None:
-        self.last = None
+        self.last = self.ended = None
         self.walk = Walk(run, self.id, self._tools, self.backdoor, self._finish)
         self._working = asyncio.create_task(self._work(self.walk), name=run.name)
 
@@ -293,7 +296,7 @@ class Trainer:
         )
         await asyncio.to_thread(self._clean_up, run)
         await asyncio.to_thread(self._tools.store.finish, last)
-        self.last, self.walk = last, None
+        self.last, self.ended, self.walk = last, self.walk, None
         self.slot.release()
         log.info("%s: %s", run.name, last.outcome)
         await self.tell_now()

@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from companions.access import ASGIApp
+    from access import ASGIApp
     from companions.serving import Ending
     from trainer_companion.node import Trainer
     from trainer_companion.settings import TrainerSettings

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from appliance.access import ASGIApp, Receive, Scope, Send
+from access import ASGIApp, Receive, Scope, Send
 from appliance.api.errors import response_to
 from appliance.api.forms import FormFiles
 from models.errors import DetectorApplianceError, InputTooLarge, InvalidInput, Overloaded

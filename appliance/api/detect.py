@@ -9,7 +9,7 @@ from typing import cast, get_args
 from fastapi import APIRouter, Request, Response
 from starlette.datastructures import Headers
 
-from appliance.access import caller_in, effective_autoupload
+from access import caller_in, effective_autoupload
 from appliance.api.bodies import ENVELOPE, MIB, files_of
 from appliance.api.forms import described
 from appliance.detecting import Wish

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from appliance.access import Reason, caller_in
+from access import Reason, caller_in
 from appliance.logins import Logins
 from ui.pages import login
 

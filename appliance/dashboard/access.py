@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from ipaddress import ip_address
 from typing import Any
 
-from appliance.access import Caller, Evidence, Kind
+from access import Caller, Evidence, Kind
 from appliance.dashboard.browsers import browser_in_words
 from appliance.dashboard.words import minute
 from appliance.hashing import MIN_PASSWORD

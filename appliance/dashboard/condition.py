@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from appliance.access import Reason, Refused
+from access import Reason, Refused
 from appliance.dashboard.words import accelerator
 from appliance.outbox.room import MEGABYTE
 from appliance.recent import Recent

@@ -14,7 +14,7 @@ import socketio
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from appliance.access import Access, AccessMiddleware, AccessPolicy, ASGIApp, Recognise, Refusals, WayIn, own_names
+from access import Access, AccessMiddleware, AccessPolicy, ASGIApp, Recognise, Refusals, WayIn, own_names
 from appliance.api.bodies import MIB, Budget, WholeBodies
 from appliance.loop_server import errors, events, test_data
 from appliance.loop_server.blobs import Blobs

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from socketio.base_server import engineio  # the very library that python-socketio uses
 from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
 
-from appliance.access import SocketCallers
+from access import SocketCallers
 from appliance.loop_server import detector_records, model_records
 from appliance.loop_server.image_records import annotate_segmentation
 from appliance.loop_server.open_doors import pass_through

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from starlette.requests import cookie_parser
 
-from appliance.access import Evidence, Kind, Login, Reason
+from access import Evidence, Kind, Login, Reason
 from appliance.loop_server.users import User, Users
 from appliance.signing import Signer
 from appliance.throttle import Throttle
@@ -79,7 +79,7 @@ class Logins:
             self._basic.popitem(last=False)
 
     def recognise(self, evidence: Evidence) -> Login | Reason | None:
-        """See `appliance.access.Recognise`. Basic counts before a cookie."""
+        """See `access.Recognise`. Basic counts before a cookie."""
         credentials = _presented(evidence)
         if credentials is not None:
             found = self._basic.get(self._key(*credentials), Reason.LOGIN)

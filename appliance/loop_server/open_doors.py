@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from appliance.access import Caller, Kind, caller_in
+from access import Caller, Kind, caller_in
 from appliance.loop_server.services import LoopServices
 from models.errors import LoopBusy
 

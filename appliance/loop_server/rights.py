@@ -1,8 +1,8 @@
-"""Who may do what in the embedded loop; what a rule means stands in `appliance.access`."""
+"""Who may do what in the embedded loop; what a rule means stands in `access`."""
 
 from __future__ import annotations
 
-from appliance.access import AccessTable, Right
+from access import AccessTable, Right
 
 PROJECT = "/api/{organization}/projects/{project}"
 

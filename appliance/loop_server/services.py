@@ -11,7 +11,7 @@ from pathlib import Path
 
 import socketio
 
-from appliance.access import Access
+from access import Access
 from appliance.api.bodies import Budget
 from appliance.loop_server.blobs import Blobs
 from appliance.loop_server.db import Database

@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.access import Network
+from access import Network
 
 DEFAULT_PORT = 8014
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from appliance.access import Reason
+from access import Reason
 from appliance.api_keys import FILE_NAME as API_KEYS_FILE
 from appliance.api_keys import ApiKeys
 from appliance.passwords import FILE_NAME as PASSWORD_FILE

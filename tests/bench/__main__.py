@@ -24,7 +24,20 @@ from tests.bench.load import Clients
 from tests.bench.photograph import write_photograph
 from tests.bench.processes import memory
 
-PARTS = ("rounds", "swap", "kill", "memory", "start", "relevance", "autoupload", "dashboard", "fleet", "drain", "save", "page")
+PARTS = (
+    "rounds",
+    "swap",
+    "kill",
+    "memory",
+    "start",
+    "relevance",
+    "autoupload",
+    "dashboard",
+    "fleet",
+    "drain",
+    "save",
+    "page",
+)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from typing import Any
 import click
 import pytest
 
-from appliance.access import DEVICE_TABLE, Right, walk
+from access import Right, walk
 from appliance.app import build, rest
 from appliance.cli.main import cli
+from appliance.device_table import DEVICE_TABLE
 from appliance.events import Events
 from appliance.loop_server import app as loop_app
 from appliance.loop_server.events import Events as LoopEvents

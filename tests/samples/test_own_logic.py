@@ -89,7 +89,9 @@ def test_without_the_package_the_bundle_says_what_is_missing() -> None:
     assert inference is not None
     with pytest.raises(BundleError, match=r"no 'blob_table' in detector_appliance\.heads; known are anchor_free, "):
         heads.head(inference.head)
-    with pytest.raises(BundleError, match=r"no 'colour_blobs' in detector_appliance\.runtimes; known are litert, onnx, torch"):
+    with pytest.raises(
+        BundleError, match=r"no 'colour_blobs' in detector_appliance\.runtimes; known are litert, onnx, torch"
+    ):
         runtimes.runtime(inference.weights[0].runtime)
 
 

@@ -17,7 +17,7 @@ import httpx
 import socketio
 import uvicorn
 
-from appliance.access import ASGIApp
+from access import ASGIApp
 from appliance.app import build, guarded, rest
 from appliance.events import MAX_MESSAGE, PATH
 from appliance.services import Services

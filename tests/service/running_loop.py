@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from appliance.access import ASGIApp
+from access import ASGIApp
 from appliance.loop_server.app import LoopServerSettings, build, guarded, rest
 from appliance.loop_server.events import MAX_MESSAGE
 from appliance.loop_server.services import LoopServices

@@ -11,9 +11,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from appliance.access import DEVICE_TABLE, Right, walk
+from access import Right, walk
 from appliance.api_keys import FILE_NAME, ApiKeys
 from appliance.app import rest
+from appliance.device_table import DEVICE_TABLE
 from models.files import FILE_SYSTEM
 from tests.service.box import STRANGER, Box
 from tests.service.conftest import MakeBox

@@ -15,10 +15,11 @@ import httpx
 import numpy as np
 import pytest
 
-from appliance.access import DEVICE_TABLE, Right
+from access import Right
 from appliance.dashboard import Dashboard
 from appliance.dashboard.pictures import LONGEST_SIDE, Maker
 from appliance.dashboard.seeing import SHARE, Seeing
+from appliance.device_table import DEVICE_TABLE
 from appliance.inference.waiting import Picture
 from models.errors import ImageUnreadable, InputTooLarge, InvalidInput
 from models.images import read_header
@@ -267,7 +268,8 @@ def test_a_refused_robot_is_let_in_and_that_lasts(tmp_path: Path) -> None:
 WALK = """
 import json, sys
 from pathlib import Path
-from appliance.access import DEVICE_TABLE, walk
+from access import walk
+from appliance.device_table import DEVICE_TABLE
 from appliance.app import build, rest
 from appliance.dashboard import Dashboard
 from appliance.settings import load_settings

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 
-from appliance.access import Refusals
+from access import Refusals
 from appliance.hashing import Hashing
 from appliance.logins import SIGNING_KEY_FILE, WRONG_PER_MINUTE
 from appliance.passwords import FILE_NAME as PASSWORD_FILE

@@ -13,12 +13,12 @@ export default {
         </svg>
         <span class="top" aria-hidden="true">{{ text(most) }}</span>
       </div>
-      <div class="axis" aria-hidden="true"><span>{{ span }} ago</span><span>now</span></div>
+      <div class="axis" aria-hidden="true"><span>{{ ends ? ends[0] : span + " ago" }}</span><span>{{ ends ? ends[1] : "now" }}</span></div>
       <ul class="legend">
         <li v-for="(one, index) in series" :key="one.name"><i :style="{ background: colour(index) }"></i>{{ one.name }} <b>{{ text(last(one)) }}</b></li>
       </ul>
     </figure>`,
-  props: { label: String, unit: String, span: String, series: Array, stacked: Boolean, least_top: Number, fixed_top: Number },
+  props: { label: String, unit: String, span: String, series: Array, stacked: Boolean, least_top: Number, fixed_top: Number, ends: Array },
   computed: {
     heights() {  // per series and moment: from where to where its mark reaches
       const below = [];
@@ -54,7 +54,7 @@ export default {
       });
     },
     summary() {
-      return `${this.label}, last ${this.span}: ` + this.series.map((one) => {
+      return `${this.label}, ${this.ends ? `${this.ends[0]} to ${this.ends[1]}` : `last ${this.span}`}: ` + this.series.map((one) => {
         const known = one.values.filter((value) => value !== null);
         return known.length ? `${one.name} now ${this.text(this.last(one))}, at most ${this.text(Math.max(...known))}` : `${one.name} not known`;
       }).join("; ");
@@ -65,7 +65,7 @@ export default {
     last(one) { return one.values.filter((value) => value !== null).pop() ?? null; },
     text(value) {
       if (value === null || value === undefined) return "–";
-      return (value >= 100 || Number.isInteger(value) ? Math.round(value) : value >= 10 ? value.toFixed(0) : value.toFixed(1)) + (this.unit ? " " + this.unit : "");
+      return (value >= 100 || Number.isInteger(value) ? Math.round(value) : value >= 10 ? value.toFixed(0) : value.toFixed(value < 1 ? 2 : 1)) + (this.unit ? " " + this.unit : "");
     },
   },
 };

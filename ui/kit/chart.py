@@ -13,7 +13,8 @@ Values = Sequence[float | None]
 
 
 class Chart(ui.element, component="chart.js"):
-    """Lines, or with `stacked` areas that add up. `span` says in words how long ago the first value was.
+    """Lines, or with `stacked` areas that add up. `span` says in words how long ago the first value was; where the values
+    are not of the last minutes, `show` is told what stands at both ends instead.
 
     `top` is where the scale ends; without it the scale fits what is shown, but ends at `least_top` or above.
     """
@@ -22,23 +23,22 @@ class Chart(ui.element, component="chart.js"):
         self,
         label: str,
         unit: str,
-        span: str,
+        span: str = "",
         *,
         stacked: bool = False,
         least_top: float = 1.0,
         top: float | None = None,
     ) -> None:
         super().__init__()
-        self.props.update(
-            label=label, unit=unit, span=span, series=[], stacked=stacked, least_top=least_top, fixed_top=top or 0
-        )
+        self.props.update(label=label, unit=unit, span=span, series=[], ends=None)
+        self.props.update(stacked=stacked, least_top=least_top, fixed_top=top or 0)
 
-    def show(self, series: Mapping[str, Values]) -> None:
-        """Other values, by their names."""
+    def show(self, series: Mapping[str, Values], ends: tuple[str, str] | None = None) -> None:
+        """Other values, by their names; `ends`: what the first and the last of them are of."""
         new = [
             {"name": name, "values": [None if value is None else round(value, 2) for value in values]}
             for name, values in series.items()
         ]
-        if new != self.props["series"]:
-            self.props["series"] = new
+        if new != self.props["series"] or (ends and list(ends)) != self.props["ends"]:
+            self.props.update(series=new, ends=ends and list(ends))
             self.update()

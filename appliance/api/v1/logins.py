@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from appliance.access import Evidence, Kind, caller_in
+from access import Evidence, Kind, caller_in
 from appliance.api.bodies import read_text
 from appliance.logins import Logins
 from appliance.sessions import COOKIE, LONGEST_SECONDS, Session

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from appliance.access import Kind, caller_in
+from access import Kind, caller_in
 from appliance.api.bodies import MIB, Budget, chunks, declared_size
 
 MAX_BODY = 32 * MIB

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from appliance.access import caller_in
+from access import caller_in
 from appliance.api.bodies import read_text
 from appliance.loop_server.logins import COOKIE, SESSION_SECONDS
 from appliance.loop_server.services import LoopServices

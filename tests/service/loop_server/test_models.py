@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from appliance.access import walk
+from access import walk
 from appliance.loop_server.app import ROUTERS
 from appliance.loop_server.numbering import ROUTE_WORDS
 from appliance.loop_server.rights import PROJECT

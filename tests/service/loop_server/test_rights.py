@@ -8,7 +8,7 @@ import time
 from ipaddress import ip_network
 from pathlib import Path
 
-from appliance.access import Right, walk
+from access import Right, walk
 from appliance.loop_server.app import LoopServerSettings, build, rest
 from appliance.loop_server.rights import LOOP_TABLE
 from tests.service.loop_server.conftest import ADMIN, ELSEWHERE, USER

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from appliance.access import Caller, Evidence, Kind, Login, Reason
+from access import Caller, Evidence, Kind, Login, Reason
 from appliance.hashing import MAX_WAITING, Hashing
 from appliance.logins import WRONG_PER_MINUTE, Logins
 from appliance.passwords import FILE_NAME, PasswordFile, clear_password, make_code, plain, set_password

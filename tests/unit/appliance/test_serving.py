@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from appliance.access import Receive, Scope, Send
+from access import Receive, Scope, Send
 from appliance.serving import serve
 from appliance.settings import load_settings
 

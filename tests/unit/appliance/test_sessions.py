@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from appliance.access import Evidence
+from access import Evidence
 from appliance.sessions import (
     COOKIE,
     FILE_NAME,

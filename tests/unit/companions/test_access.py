@@ -6,9 +6,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from companions.access import Policy
+from companions.access import policy
 
-POLICY = Policy(frozenset({"localhost", "gpu"}), [ip_network("10.0.0.0/8")])
+POLICY = policy([ip_network("10.0.0.0/8")], [], "gpu")
 
 HERE, NEAR, FAR = "127.0.0.1", "10.1.2.3", "203.0.113.7"
 
@@ -16,8 +16,11 @@ HERE, NEAR, FAR = "127.0.0.1", "10.1.2.3", "203.0.113.7"
 def refusal(method: str, path: str, peer: str | None, **headers: str | list[str]) -> str | None:
     named = {"host": "gpu:8024", **headers}
     listed = {name: value if isinstance(value, list) else [value] for name, value in named.items()}
-    encoded = {name.replace("_", "-").encode(): [text.encode() for text in texts] for name, texts in listed.items()}
-    return POLICY.refusal(method, path, peer, encoded)
+    encoded = [(name.replace("_", "-").encode(), text.encode()) for name, texts in listed.items() for text in texts]
+    kind = {"type": "websocket"} if method == "WEBSOCKET" else {"type": "http", "method": method}
+    client = None if peer is None else (peer, 4711)
+    _, refused = POLICY.judge({**kind, "path": path, "client": client, "headers": encoded})
+    return None if refused is None else refused.sentence
 
 
 @pytest.mark.parametrize(
@@ -40,13 +43,13 @@ def test_may(method: str, path: str, peer: str, headers: dict[str, str]) -> None
 @pytest.mark.parametrize(
     ("method", "path", "peer", "headers", "words"),
     [
-        ("PUT", "/socketio", FAR, {}, "TRUSTED_NETWORKS"),
-        ("POST", "/healthz", FAR, {}, "TRUSTED_NETWORKS"),
-        ("GET", "/", FAR, {}, "TRUSTED_NETWORKS"),
-        ("GET", "/", None, {}, "Nobody known"),
-        ("GET", "/", HERE, {"x_forwarded_for": "10.0.0.1"}, "TRUSTED_NETWORKS"),
-        ("GET", "/", NEAR, {"forwarded": "for=10.0.0.1"}, "TRUSTED_NETWORKS"),
-        ("GET", "/", HERE, {"host": "evil.example"}, "ALLOWED_HOSTS"),
+        ("PUT", "/socketio", FAR, {}, "trusted_networks"),
+        ("POST", "/healthz", FAR, {}, "trusted_networks"),
+        ("GET", "/", FAR, {}, "trusted_networks"),
+        ("GET", "/", None, {}, "No address is known"),
+        ("GET", "/", HERE, {"x_forwarded_for": "10.0.0.1"}, "no trusted proxy"),
+        ("GET", "/", NEAR, {"forwarded": "for=10.0.0.1"}, "no trusted proxy"),
+        ("GET", "/", HERE, {"host": "evil.example"}, "allowed_hosts"),
         ("GET", "/", HERE, {"host": ["gpu", "gpu"]}, "one Host header"),
         ("GET", "/", HERE, {"host": "gpu:99999"}, "one Host header"),
         ("PUT", "/socketio", HERE, {"origin": "http://evil.example"}, "another origin"),
@@ -54,7 +57,7 @@ def test_may(method: str, path: str, peer: str, headers: dict[str, str]) -> None
         ("PUT", "/socketio", HERE, {"origin": "null"}, "another origin"),
         ("WEBSOCKET", "/", HERE, {"origin": "http://evil.example"}, "another origin"),
         ("POST", "/reset", HERE, {"sec_fetch_site": "cross-site"}, "another site"),
-        ("OPTIONS", "/reset", HERE, {"access_control_request_method": "PUT"}, "another origin"),
+        ("OPTIONS", "/reset", HERE, {"access_control_request_method": "PUT"}, "other origins"),
     ],
 )
 def test_may_not(method: str, path: str, peer: str | None, headers: dict[str, str], words: str) -> None:

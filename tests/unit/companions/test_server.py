@@ -78,7 +78,7 @@ async def test_strangers_see_the_health_and_change_nothing() -> None:
         assert (await http.get("/healthz")).status_code == 200
         refused = await http.put("/socketio", content="off")
     assert refused.status_code == 403
-    assert "TRUSTED_NETWORKS" in refused.json()["detail"]
+    assert "trusted_networks" in refused.json()["detail"]
 
 
 def test_the_connection_is_switched_on_and_off() -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from appliance.access import Reason, Refusal, Refusals
+from access import Reason, Refusal, Refusals
 from appliance.connection import LoopConnection
 from appliance.dashboard.condition import condition
 from appliance.outbox.room import Count, OutboxStats

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from appliance.access import Evidence, Kind, Login, Reason
+from access import Evidence, Kind, Login, Reason
 from appliance.loop_server import logins as module
 from appliance.loop_server.db import Database
 from appliance.loop_server.logins import COOKIE, SESSION_SECONDS, WRONG_PER_MINUTE, Logins

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
-from appliance.access.evidence import Evidence
+from access.evidence import Evidence
 from models.wire.node_status import Autoupload
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from appliance.access import (
+from access import (
     Access,
     AccessMiddleware,
     AccessPolicy,

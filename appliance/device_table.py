@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.access.table import AccessTable, Right
+from access import AccessTable, Right
 
 DEVICE_TABLE = AccessTable(
     routes={

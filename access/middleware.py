@@ -7,12 +7,12 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from appliance.access.asgi import ASGIApp, Receive, Scope, Send, method_of
-from appliance.access.callers import Caller, Kind
-from appliance.access.evidence import Evidence
-from appliance.access.gate import Access
-from appliance.access.refusals import Refusal
-from appliance.access.table import Right
+from access.asgi import ASGIApp, Receive, Scope, Send, method_of
+from access.callers import Caller, Kind
+from access.evidence import Evidence
+from access.gate import Access
+from access.refusals import Refusal
+from access.table import Right
 
 LOOK_AGAIN = 1.0
 """Seconds between two looks at who is at the other end of what stays open."""
@@ -168,17 +168,18 @@ async def _redirect(send: Send, place: str) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _answer(scope: Scope, send: Send, refusal: Refusal, scheme: str) -> None:
+async def _answer(scope: Scope, send: Send, refusal: Refusal, scheme: str | None) -> None:
     websocket = scope["type"] == "websocket"
     if websocket and "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": 1008, "reason": ""})
         return
     body = json.dumps({"detail": refusal.sentence}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if refusal.status == 401:
+    status = refusal.status if scheme is not None or refusal.status != 401 else 403
+    if scheme is not None and status == 401:
         headers.append((b"www-authenticate", scheme.encode()))
-    if refusal.status == 429:
+    if status == 429:
         headers.append((b"retry-after", b"60"))
     kind = "websocket.http.response" if websocket else "http.response"
-    await send({"type": f"{kind}.start", "status": refusal.status, "headers": headers})
+    await send({"type": f"{kind}.start", "status": status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body})

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from appliance.access.asgi import method_of
-from appliance.access.callers import NOBODY, Caller, Kind, Login, Reason, Recognise
-from appliance.access.evidence import Evidence
-from appliance.access.forwarding import forwarded_for
-from appliance.access.hosts import Network, network_of, parse_address, within
-from appliance.access.origins import Hosts, known_hosts, page_refusal
-from appliance.access.refusals import BY_KEY, Refusal, WayIn
-from appliance.access.table import AccessTable, Right
+from access.asgi import method_of
+from access.callers import NOBODY, Caller, Kind, Login, Reason, Recognise
+from access.evidence import Evidence
+from access.forwarding import forwarded_for
+from access.hosts import Network, network_of, parse_address, within
+from access.origins import Hosts, known_hosts, page_refusal
+from access.refusals import BY_KEY, Refusal, WayIn
+from access.table import AccessTable, Right
 from models.errors import SettingsInvalid
 
 _ONLY = {

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from appliance.access.callers import NOBODY, Caller
-from appliance.access.evidence import Evidence
-from appliance.access.policy import AccessPolicy
-from appliance.access.refusals import Refusal, Refusals
+from access.callers import NOBODY, Caller
+from access.evidence import Evidence
+from access.policy import AccessPolicy
+from access.refusals import Refusal, Refusals
 from models.errors import AccessDenied
 
 logger = logging.getLogger(__name__)

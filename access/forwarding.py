@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from appliance.access.evidence import Evidence
-from appliance.access.hosts import Address, Network, parse_address, parse_host, within
+from access.evidence import Evidence
+from access.hosts import Address, Network, parse_address, parse_host, within
 
 MAX_HOPS = 16
 """Proxies in a row that are followed; a longer chain is nobody's network."""

@@ -7,8 +7,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from appliance.access.callers import Reason
-from appliance.access.hosts import network_of
+from access.callers import Reason
+from access.hosts import network_of
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Refusal:
 
 @dataclass(frozen=True)
 class WayIn:
-    """What a stranger is told to do, and the scheme for the header `WWW-Authenticate`."""
+    """What a stranger is told to do, and the scheme for the header `WWW-Authenticate`; None: no credentials would help."""
 
     sentence: str
-    scheme: str
+    scheme: str | None
 
 
 BY_KEY = WayIn(

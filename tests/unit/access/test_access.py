@@ -16,8 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.access import (
-    DEVICE_TABLE,
+from access import (
     NOBODY,
     Access,
     AccessMiddleware,
@@ -38,6 +37,7 @@ from appliance.access import (
     parse_host,
     walk,
 )
+from appliance.device_table import DEVICE_TABLE
 from models.errors import AccessDenied, SettingsInvalid
 from models.wire.node_status import Autoupload
 

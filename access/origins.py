@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from appliance.access.callers import Reason
-from appliance.access.evidence import Evidence
-from appliance.access.hosts import Endpoint, parse_address, parse_host
-from appliance.access.refusals import Refusal
+from access.callers import Reason
+from access.evidence import Evidence
+from access.hosts import Endpoint, parse_address, parse_host
+from access.refusals import Refusal
 from models.errors import SettingsInvalid
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -14,13 +14,13 @@
 Whoever asks, a request must name this box as its Host (else a name of somebody else's could be made to point here: DNS
 rebinding), and must not come from a page of another origin. What the table does not name is closed to strangers.
 
-The table is in `table` and `device`, the decision (`AccessPolicy`, pure) in `policy` and what it imports; `Access` holds the
+A server's table is made with `table`; the decision (`AccessPolicy`, pure) in `policy` and what it imports; `Access` holds the
 policy in force and counts refusals; `AccessMiddleware` obeys it. Nothing here reads a body or knows a web framework; header
 names are lower case, as ASGI has them.
 """
 
-from appliance.access.asgi import ASGIApp, Receive, Scope, Send
-from appliance.access.callers import (
+from access.asgi import ASGIApp, Receive, Scope, Send
+from access.callers import (
     NOBODY,
     Caller,
     Kind,
@@ -30,19 +30,17 @@ from appliance.access.callers import (
     caller_in,
     effective_autoupload,
 )
-from appliance.access.device import DEVICE_TABLE
-from appliance.access.evidence import Evidence
-from appliance.access.forwarding import MAX_HOPS
-from appliance.access.gate import Access, SocketCallers
-from appliance.access.hosts import Endpoint, Network, network_of, own_names, parse_host
-from appliance.access.middleware import AccessMiddleware
-from appliance.access.policy import AccessPolicy
-from appliance.access.refusals import BY_KEY, Refusal, Refusals, Refused, WayIn
-from appliance.access.table import AccessTable, Right, walk
+from access.evidence import Evidence
+from access.forwarding import MAX_HOPS
+from access.gate import Access, SocketCallers
+from access.hosts import Endpoint, Network, network_of, own_names, parse_host
+from access.middleware import AccessMiddleware
+from access.policy import AccessPolicy
+from access.refusals import BY_KEY, Refusal, Refusals, Refused, WayIn
+from access.table import AccessTable, Right, walk
 
 __all__ = [
     "BY_KEY",
-    "DEVICE_TABLE",
     "MAX_HOPS",
     "NOBODY",
     "ASGIApp",

@@ -6,11 +6,13 @@ afterwards. Credentials are the driver's business: it finds them where its other
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -19,6 +21,7 @@ from models.errors import SettingsInvalid
 from models.files import FILE_SYSTEM, FileSystem
 
 _CHUNK = 1024 * 1024
+_TURNS = 64  # blobs with different names wait for each other that rarely
 
 
 def storage_at(url: str, spool: Path, files: FileSystem = FILE_SYSTEM) -> Storage:
@@ -52,6 +55,7 @@ class Remote:
             ) from error
         except ValueError as error:
             raise SettingsInvalid(f"{url!r} is no storage that fsspec knows: {error}") from error
+        self._turns = [threading.Lock() for _ in range(_TURNS)]
         self._system: Any = found[0]
         self._root: str = found[1].rstrip("/")
 
@@ -67,20 +71,28 @@ class Remote:
                 spooled.write(chunk)
             size = spooled.tell()
             spooled.seek(0)
-            path = self._path(name())
-            self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
-            target = self._system.open(path, "wb", autocommit=False)
-            try:
-                shutil.copyfileobj(spooled, target, _CHUNK)
-                target.close()
-                target.commit()
-            except BaseException:
-                target.discard()
-                raise
+            name_of_it = name()
+            with self._turn(name_of_it):
+                self._store(spooled, size, self._path(name_of_it))
+
+    def _store(self, spooled: IO[bytes], size: int, path: str) -> None:
+        self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        target = self._system.open(path, "wb", autocommit=False)
+        try:
+            shutil.copyfileobj(spooled, target, _CHUNK)
+            target.close()
+            target.commit()
+        except BaseException:
+            target.discard()
+            raise
         stored = self._system.info(path)["size"]
         if stored != size:
             self._system.rm_file(path)
             raise OSError(f"{size} bytes were written, {stored} are there")
+
+    def _turn(self, name: str) -> threading.Lock:
+        """Whoever writes or deletes holds it: some storages show a file as soon as it is begun, empty."""
+        return self._turns[hash(name) % len(self._turns)]
 
     def open(self, name: str) -> BinaryIO:
         """See `Storage`."""
@@ -92,10 +104,8 @@ class Remote:
 
     def delete(self, name: str) -> None:
         """See `Storage`."""
-        try:
+        with self._turn(name), contextlib.suppress(FileNotFoundError):  # gone already
             self._system.rm_file(self._path(name))
-        except FileNotFoundError:
-            return  # gone already
 
     def names(self) -> Iterator[str]:
         """See `Storage`."""

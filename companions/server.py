@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from importlib import metadata
 from typing import Any, Protocol
 
@@ -85,10 +85,11 @@ def create_app(
 async def read_word(request: Request) -> str:
     """A short text body, whatever its content type says (curl -d sends `urlencoded`). Raises `InputTooLarge`."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LONGEST_WORD:
-            raise InputTooLarge(f"the body has more than {LONGEST_WORD} bytes; a word is due")
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > LONGEST_WORD:
+                raise InputTooLarge(f"the body has more than {LONGEST_WORD} bytes; a word is due")
     return bytes(body).decode("utf-8", "replace").strip()
 
 

@@ -50,11 +50,13 @@ def serve(loop_host: str | None, host: str | None, port: int | None, name: str |
     trainer-companion serve --loop http://localhost:8014
     LOOP_HOST=learning-loop.ai LOOP_USERNAME=... LOOP_PASSWORD=... trainer-companion serve
 
-    It waits for people to begin a training in the Loop. A training that was under way when it ended is gone on with.
+    It waits for people to begin a training in the Loop, and shows on http://localhost:8024 how it goes. A training that was
+    under way when it ended is gone on with.
     """
     from companions import serving
+    from trainer_companion import page
     from trainer_companion.settings import TrainerSettings
 
     overrides = {"loop_host": loop_host, "bind_host": host, "port": port, "node_name": name, "data_folder": data_dir}
     settings = TrainerSettings.load(os.environ, overrides)
-    serving.run(lambda ending: make_app(settings, ending), settings)
+    serving.run(lambda ending: make_app(settings, ending, page.mount), settings)

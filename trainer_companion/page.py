@@ -79,10 +79,10 @@ class _Page:
             pass
         with ui.element("section").classes("section") as self._about:
             self._build_now()
-            self._numbers = ui.element("dl").classes("tiles")
+            self._numbers = ui.element("dl").classes("tiles wide")
         with ui.element("section").classes("section") as self._learning:
             heading("How it learns")
-            with ui.element("div").classes("grid few").style("--least: 280px"):
+            with ui.element("div").classes("grid").style("--least: 400px"):
                 with ui.element("div").classes("card"):
                     self._loss = Chart("Loss", "", least_top=0.1)
                 with ui.element("div").classes("card"):

@@ -33,7 +33,7 @@ DOING = {
 }
 """What a trainer does in a state, by upstream's names."""
 
-STEPS = ("Pictures", "Base model", "Training", "Metrics", "Upload", "Detections", "Detections' upload")
+STEPS = ("Pictures", "Base model", "Training", "Metrics", "Model upload", "Detecting", "Detection upload")
 """The stages, in their order, in a word or two."""
 
 FAILED = {

@@ -13,6 +13,7 @@ from models.bundle import read_document
 from models.errors import BundleError
 from trainer_companion import samples, view
 from trainer_companion.node import Trainer
+from trainer_companion.progress import Best
 from trainer_companion.run_state import Run
 from trainer_companion.samples import Samples
 from trainer_companion.view import Shown, View
@@ -30,7 +31,7 @@ class _Sight:
     """What the best model of a training sees, and how its categories are called and coloured."""
 
     run_id: str
-    bundle: str
+    epoch: int
     samples: Samples | None
     names: Mapping[str, str]
     colours: Mapping[str, str]
@@ -113,18 +114,18 @@ class Watching:
         """What lies on the disk beside the best model; read once for each best model."""
         if run.best is None or run.aborted:
             return None
-        if self._sight is None or self._sight.bundle != run.best.bundle:
+        if self._sight is None or (self._sight.run_id, self._sight.epoch) != (run.id, run.best.epoch):
             folder = self._trainer.folders.job(run)
-            self._sight = await asyncio.to_thread(_read_sight, folder, run.id, run.best.bundle)
+            self._sight = await asyncio.to_thread(_read_sight, folder, run.id, run.best)
         return self._sight
 
 
-def _read_sight(job: Path, run_id: str, bundle: str) -> _Sight:
+def _read_sight(job: Path, run_id: str, best: Best) -> _Sight:
     """Blocks."""
     names: dict[str, str] = {}
     colours: dict[str, str | None] = {}
     try:
-        said = read_document(Path(bundle)).get("categories")
+        said = read_document(Path(best.bundle)).get("categories")
     except BundleError:  # a newer one has taken its place, or it is no bundle; there are no names then
         said = None
     for category in said if isinstance(said, list) else []:
@@ -133,7 +134,7 @@ def _read_sight(job: Path, run_id: str, bundle: str) -> _Sight:
             names[str(category.get("id", name))] = name
             colour = category.get("color")
             colours[name] = colour if isinstance(colour, str) else None
-    return _Sight(run_id, bundle, samples.read(job), names, palette(colours))
+    return _Sight(run_id, best.epoch, samples.read(job), names, palette(colours))
 
 
 def _shown(run: Run, sight: _Sight) -> tuple[Shown, ...]:

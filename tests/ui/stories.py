@@ -14,6 +14,7 @@ from tests.ui.fake_box import FakeBox
 from ui.kit.words import Button
 
 E = TypeVar("E", bound=ui.element)
+F = TypeVar("F")
 
 Story = Callable[[User, FakeBox], Coroutine[Any, Any, None]]
 PatientlyTrue = Callable[[], bool]
@@ -24,18 +25,30 @@ def visit(
 ) -> Callable[[Story], Callable[[], None]]:
     """Run a story of somebody who has opened this page of a box that was prepared."""
 
-    def decorate(story: Story) -> Callable[[], None]:
+    def prepared() -> FakeBox:
+        box = FakeBox()
+        prepare(box)
+        return box
+
+    return visit_of(prepared, build)
+
+
+def visit_of(
+    make: Callable[[], F], build: Callable[[F], Awaitable[None]]
+) -> Callable[[Callable[[User, F], Coroutine[Any, Any, None]]], Callable[[], None]]:
+    """Run a story of somebody who has opened a page of whatever `make` makes."""
+
+    def decorate(story: Callable[[User, F], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         async def visited() -> None:
-            box = FakeBox()
-            prepare(box)
+            behind = make()
 
             async def root() -> None:
-                await build(box)
+                await build(behind)
 
             async with user_simulation(root) as user:
                 await user.open("/")
                 await asyncio.sleep(0.05)  # until the feeds have told how everything is in the beginning
-                await story(user, box)
+                await story(user, behind)
 
         @wraps(story)
         def run() -> None:

@@ -22,6 +22,7 @@ from converter_companion import project_pictures, tools
 from converter_companion.convert import Conversion, Means
 from converter_companion.pairs.base import Progress
 from converter_companion.plan import Failure, Task, due, is_settled
+from converter_companion.report import ParityExceeded, ParityReport
 from converter_companion.settings import ConverterSettings
 from converter_companion.state import Memory
 from converter_companion.truth import Truth
@@ -74,12 +75,13 @@ class Convert(Protocol):
 
 @dataclass(frozen=True)
 class Done:
-    """What came of one conversion. `reason` is None if it worked."""
+    """What came of one conversion. `reason` is None if it worked; `report` where source and result were compared."""
 
     task: Task
     when: float
     seconds: float
     reason: str | None = None
+    report: ParityReport | None = None
 
 
 @dataclass
@@ -128,6 +130,7 @@ class ConverterNode:
         self._stopped = threading.Event()
         self._in_thread = threading.Lock()
         self._working: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
 
     async def start(self) -> None:
         """Read what is remembered, and begin to look. Raises `StorageRefused`."""
@@ -158,12 +161,18 @@ class ConverterNode:
             "failed": len(self.memory.failures),
         }
 
+    async def try_again(self, key: str) -> None:
+        """Forget that a conversion failed, and look again at once. Raises `StorageRefused`."""
+        await asyncio.to_thread(self.memory.forget, key)
+        self._wanted.set()
+
     async def _beat(self) -> bool:
         """A converter has nothing to tell; the connection is how people see it and can restart it."""
         return True
 
     async def _work(self) -> None:
         while True:
+            self._wanted.clear()
             if self.connection.is_on:
                 try:
                     await self.look()
@@ -173,7 +182,19 @@ class ConverterNode:
                     # Supervises the node's work: a bug in one look must be seen, and must not end all others.
                     log.exception("looking for models to convert failed")
                     self._tell(f"looking for models to convert failed ({type(error).__name__}); the log tells more")
-            await self._sleep(self.settings.poll_seconds)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Until it is time for the next look, or somebody wants one."""
+        pauses = [
+            asyncio.ensure_future(self._sleep(self.settings.poll_seconds)),
+            asyncio.ensure_future(self._wanted.wait()),
+        ]
+        try:
+            await asyncio.wait(pauses, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pause in pauses:
+                pause.cancel()
 
     async def look(self) -> None:
         """Look once at every project, and make what is missing. Raises `LoopError` where the Loop cannot be asked."""
@@ -207,10 +228,10 @@ class ConverterNode:
         started = self._now()
         self.current = Now(task)
         log.info("converting %s", task.words)
-        pictures, file = 0, ""
+        pictures, file, report = 0, "", None
         try:
             try:
-                pictures, file = await self._make(project, task)
+                report = await self._make(project, task)
             except _Failed as failed:
                 pictures, file = failed.pictures, failed.file
                 raise failed.error from None
@@ -232,16 +253,17 @@ class ConverterNode:
                 when=self._now(),
             )
             await asyncio.to_thread(self.memory.remember, task.key, failure)
-            self._note(Done(task, self._now(), self._now() - started, str(error)))
+            compared = error.report if isinstance(error, ParityExceeded) else None
+            self._note(Done(task, self._now(), self._now() - started, str(error), compared))
             return None
         finally:
             self.current = None
         await asyncio.to_thread(self.memory.forget, task.key)
-        self._note(Done(task, self._now(), self._now() - started))
+        self._note(Done(task, self._now(), self._now() - started, report=report))
         log.info("converted %s in %.0f s", task.words, self._now() - started)
         return None
 
-    async def _make(self, project: LoopProject, task: Task) -> tuple[int, str]:
+    async def _make(self, project: LoopProject, task: Task) -> ParityReport | None:
         """Download, convert, upload. Raises `_Failed` around every error of ours once there is something to remember."""
         work = self.settings.data_folder / "work"
         await asyncio.to_thread(self._clear_work)
@@ -291,7 +313,7 @@ class ConverterNode:
             raise _Failed(error, pictures, file) from error
         finally:
             await asyncio.to_thread(self._clear_work)
-        return pictures, file
+        return done.report
 
     def _converted(self, *arguments: Any, **options: Any) -> Conversion:
         with self._in_thread:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from access import ASGIApp
 from companions import serving
-from companions.server import create_app
+from companions.server import BuildPage, create_app
 from converter_companion import pairs
 from converter_companion.node import ConverterNode
 from converter_companion.settings import ConverterSettings
 
 
-def make_app(settings: ConverterSettings, ending: serving.Ending) -> ASGIApp:
+def make_app(
+    settings: ConverterSettings,
+    ending: serving.Ending,
+    build_page: Callable[[ConverterNode], BuildPage] | None = None,
+) -> ASGIApp:
     """The whole converter as one ASGI application."""
-    return create_app(settings, ConverterNode(settings, restart=ending.restart))
+    node = ConverterNode(settings, restart=ending.restart)
+    return create_app(settings, node, build_page=None if build_page is None else build_page(node))
 
 
 @click.command()
@@ -40,8 +46,11 @@ def serve(
     \b
     converter-companion serve --loop http://localhost:8014
 
-    Each minute it looks in every project that it may see for models that lack a format, makes it, and uploads it.
+    Each minute it looks in every project that it may see for models that lack a format, makes it, and uploads it. What
+    came of it is shown on http://localhost:8034.
     """
+    from converter_companion import page  # NiceGUI takes a second, which nobody waits for who asks for help
+
     overrides = {
         "loop_host": loop_host,
         "bind_host": host,
@@ -53,4 +62,4 @@ def serve(
     settings = ConverterSettings.load(os.environ, overrides)
     for source, target in settings.pairs:
         pairs.converter(source, target)  # a pair that nobody can convert is told now, not in a log each minute
-    serving.run(lambda ending: make_app(settings, ending), settings)
+    serving.run(lambda ending: make_app(settings, ending, page.mount), settings)

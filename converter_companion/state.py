@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -24,11 +25,12 @@ class _Document(BaseModel):
 
 
 class Memory:
-    """Failures by `Task.key`. All methods block."""
+    """Failures by `Task.key`. All methods block, and may be called by several threads."""
 
     def __init__(self, path: Path, files: FileSystem = FILE_SYSTEM) -> None:
         self._path = path
         self._files = files
+        self._changing = threading.Lock()
         self.failures: dict[str, Failure] = {}
 
     def load(self) -> None:
@@ -43,12 +45,14 @@ class Memory:
 
     def remember(self, key: str, failure: Failure) -> None:
         """Raises `StorageRefused`."""
-        self._write({**{k: v for k, v in self.failures.items() if k != key}, key: failure})
+        with self._changing:
+            self._write({**{k: v for k, v in self.failures.items() if k != key}, key: failure})
 
     def forget(self, key: str) -> None:
         """What worked, or is gone. Raises `StorageRefused`."""
-        if key in self.failures:
-            self._write({k: v for k, v in self.failures.items() if k != key})
+        with self._changing:
+            if key in self.failures:
+                self._write({k: v for k, v in self.failures.items() if k != key})
 
     def _write(self, failures: dict[str, Failure]) -> None:
         failures = dict(list(failures.items())[-MOST_FAILURES:])

@@ -15,6 +15,7 @@ import pytest
 
 from converter_companion import pairs
 from converter_companion.node import ConverterNode
+from converter_companion.page import Watching
 from converter_companion.settings import ConverterSettings
 from models.errors import BundleError
 from tests.service.loop_server.pictures import jpeg
@@ -133,6 +134,30 @@ def test_what_cannot_be_converted_is_remembered_and_tried_again_when_its_file_ch
             assert answer.is_success, answer.text
             await until("format_b", lambda: shop.models(format="format_b"))
             await until("a clean memory", lambda: not second.memory.failures)
+
+    on_loopback(story)()
+
+
+def test_what_failed_is_tried_again_at_once_when_a_person_says_so(
+    loop: RunningLoop, shop: Shop, tmp_path: Path
+) -> None:
+    shop.upload("format_a", model_zip())
+
+    async def story() -> None:
+        async with node(loop, tmp_path, poll_seconds=3600) as made:
+            watching = Watching(made)
+            await until("the end of the look", lambda: made.looked_at)
+            view = await watching.feed.now()
+            title = f"Version 1.0 of {shop.organization}/{shop.project} from format_a to format_b"
+            [failed] = [each for each in view.failures if each.title == title]
+            assert failed.reason in {each.reason for each in view.recent}
+            assert "not work" in view.condition.sentence
+            tried = len(made.recent)
+
+            await watching.try_again(failed.key)
+
+            await until("another try", lambda: len(made.recent) > tried)
+            assert made.recent[0].task.key == failed.key
 
     on_loopback(story)()
 

@@ -72,6 +72,8 @@ def test_beyond_the_limits_it_is_not_uploaded_and_tried_again_under_other_limits
         assert "does not see what its source sees in the same 24 pictures" in failure.reason
         assert "at most 1e-08 is allowed" in failure.reason
         assert shop.models(format="onnx") == []
+        assert strict.recent[0].report is not None
+        assert strict.recent[0].report.exceeded, "people see the numbers of what was refused"
 
         again = await look(shop, tmp_path / "data", parity_mean_shift=1e-7)
         assert again.recent == [], "nothing changed, so it is not tried again"
@@ -79,6 +81,8 @@ def test_beyond_the_limits_it_is_not_uploaded_and_tried_again_under_other_limits
 
         usual = await look(shop, tmp_path / "data")
         assert usual.memory.failures == {}
+        assert usual.recent[0].report is not None
+        assert usual.recent[0].report.pictures == 24
         [model] = shop.models(format="onnx")
         with zipfile.ZipFile(io.BytesIO(shop.download(model, "onnx").content)) as archive:
             parity = json.loads(archive.read("parity.json"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from annotator_companion.settings import AnnotatorSettings
 from annotator_companion.threads import Threads
 from annotator_companion.tools.base import Tool
 from companions.connection import Connection
-from models.errors import InvalidInput, LoopRefused, LoopUnreachable
+from models.errors import DetectorApplianceError, InvalidInput, LoopRefused, LoopUnreachable
 from models.loop.client import LoopClient
 from models.loop.node import MakeSocket, make_socket
 from models.wire.training import AnnotationNodeStatus, SegmentationAnnotation, UserInput
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 NODE_TYPE = "annotation_node"
 CAPABILITIES = ("segmentation",)
+
+LAST_ANSWERS = 200
+"""Whose latency is remembered."""
 
 STATUS_WITHIN_S = 10.0
 STORED_WITHIN_S = 30.0
@@ -59,7 +63,8 @@ class Annotator:
         )
         self.connection.on("handle_user_input", self._on_user_input)
         self.connection.on("user_logout", self._on_logout)
-        self._uuid, self._name = uuid, settings.node_name
+        self.name = settings.node_name
+        self._uuid = uuid
         self._client = client
         self._now = now
         self._since = now()
@@ -70,6 +75,10 @@ class Annotator:
         means = Means(tools, self._pictures, self._store, self._threads)
         self._histories = Histories(means, idle_s=settings.forget_after_minutes * 60, most_bytes=most_bytes, now=now)
         self._stored = 0
+        self.answers: deque[float] = deque(maxlen=LAST_ANSWERS)
+        """Milliseconds that the last answers to pages took."""
+        self.failed = 0
+        self.last_failure: str | None = None
 
     async def start(self) -> None:
         """See `Companion`."""
@@ -86,12 +95,13 @@ class Annotator:
         """See `Companion`."""
         return {
             "uuid": self._uuid,
-            "name": self._name,
+            "name": self.name,
             "tools": [tool.name for tool in self._tools],
             "pages": len(self._histories),
             "pages_forgotten": self._histories.forgotten,
             "moves_overtaken": self._histories.overtaken,
             "tools_given_up": self._threads.lost,
+            "answers_failed": self.failed,
             "annotations_stored": self._stored,
             "pictures_fetched": self._pictures.fetched,
             "picture_bytes": self._pictures.bytes,
@@ -103,7 +113,7 @@ class Annotator:
         assert node is not None, "there is no heartbeat without a node"
         status = AnnotationNodeStatus(
             id=self._uuid,
-            name=self._name,
+            name=self.name,
             state="online",
             uptime=int(self._now() - self._since),
             capabilities=list(CAPABILITIES),
@@ -118,7 +128,15 @@ class Annotator:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise InvalidInput(f"the user input cannot be understood: {where or 'it'}: {first['msg']}") from error
-        return await self._histories.handle(parsed.frontend_id, parsed.data)
+        began = self._now()
+        try:
+            answer = await self._histories.handle(parsed.frontend_id, parsed.data)
+        except DetectorApplianceError as error:
+            self.failed += 1
+            self.last_failure = str(error)
+            raise
+        self.answers.append(1000 * (self._now() - began))
+        return answer
 
     async def _on_logout(self, frontend_id: Any = None, *_more: Any) -> bool:
         if not isinstance(frontend_id, str):

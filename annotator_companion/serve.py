@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -12,12 +13,16 @@ from annotator_companion.node import Annotator
 from annotator_companion.settings import AnnotatorSettings
 from annotator_companion.tools import tools
 from companions import serving
-from companions.server import create_app
+from companions.server import BuildPage, create_app
 from models.files import FILE_SYSTEM
 from models.identity import UUIDS_FILE, node_uuid
 
 
-def make_app(settings: AnnotatorSettings, ending: serving.Ending) -> ASGIApp:
+def make_app(
+    settings: AnnotatorSettings,
+    ending: serving.Ending,
+    build_page: Callable[[Annotator], BuildPage] | None = None,
+) -> ASGIApp:
     """The whole annotator as one ASGI application. Blocks: models are loaded. Raises `DetectorApplianceError`."""
     annotator = Annotator(
         settings,
@@ -26,7 +31,7 @@ def make_app(settings: AnnotatorSettings, ending: serving.Ending) -> ASGIApp:
         settings.loop_client(),
         restart=ending.restart,
     )
-    return create_app(settings, annotator)
+    return create_app(settings, annotator, build_page=None if build_page is None else build_page(annotator))
 
 
 @click.command()
@@ -50,8 +55,10 @@ def serve(
     annotator-companion serve --loop http://localhost:8014
     LOOP_HOST=learning-loop.ai LOOP_USERNAME=... LOOP_PASSWORD=... annotator-companion serve
 
-    It answers what people do with the mouse on the Loop's own pages.
+    It answers what people do with the mouse on the Loop's own pages, and shows on http://localhost:8044 how quickly.
     """
+    from annotator_companion import page  # NiceGUI takes a second, which nobody waits for who asks for help
+
     overrides = {
         "loop_host": loop_host,
         "bind_host": host,
@@ -61,4 +68,4 @@ def serve(
         "data_folder": data_dir,
     }
     settings = AnnotatorSettings.load(os.environ, overrides)
-    serving.run(lambda ending: make_app(settings, ending), settings)
+    serving.run(lambda ending: make_app(settings, ending, page.mount), settings)

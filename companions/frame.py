@@ -39,5 +39,7 @@ class Around:
 @contextmanager
 def companion_page(title: str, name: str) -> Iterator[Around]:
     """Build the content inside. `title`: what the companion is; `name`: what this one is called."""
-    with page_frame(title, "/", (), product=name) as frame:
+    whole = f"{title} {name}"
+    with page_frame(title, "/", (), product=whole) as frame:
+        ui.page_title(whole)
         yield Around(frame)

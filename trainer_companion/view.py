@@ -134,15 +134,14 @@ def sentence(run: Run | None, last: LastRun | None, state: str, does: str, share
     if run is not None:
         name = f"{run.name[:1].upper()}{run.name[1:]}"
         return f"{name}: {does}{'' if share is None else f', {share:.0%}'}"
-    begun = "trainings are begun in the Loop"
     if state == "blocked":
         return f"Idle, and not free: the training slot is held by {holder or 'another trainer of this machine'}."
     if last is None:
-        return f"Idle: {begun}."
+        return "Idle: trainings are begun in the Loop."
     ended = f"training {last.training_number} of {last.organization}/{last.project}"
     how = {"finished": "is finished", "failed": "failed", "aborted": "was aborted"}[last.outcome]
     good = "" if last.map50 is None or last.outcome == "aborted" else f" (mAP50 {last.map50:.3f})"
-    return f"Idle: {begun}. The last one, {ended}, {how}{good}."
+    return f"Idle. The last one, {ended}, {how}{good}."
 
 
 def troubles(failing: Mapping[str, str], final: Mapping[str, str], *, active: bool) -> tuple[Trouble, ...]:

@@ -20,7 +20,7 @@ from models.runtimes.base import Choice
 from networks import bundles
 from tests.support.coco_folders import write_squares
 from tests.support.training_sessions import HeardSession, session, train
-from trainer_companion import checkpoints, fitting, job
+from trainer_companion import checkpoints, dataset, fitting, job, samples
 from trainer_companion.edge_recipe import EdgeRecipe, input_size
 from trainer_companion.losses import EdgeLearner
 from trainer_companion.progress import Best, Progress, Started, Warned
@@ -91,6 +91,21 @@ def test_right_and_wrong_are_counted_for_each_category(trained: tuple[HeardSessi
     for index, name in enumerate(("red", "blue")):
         counts = best.confusion_matrix[name]
         assert counts.tp + counts.fn == sum(int((picture.classes == index).sum()) for picture in held_out)
+
+
+def test_people_see_what_the_best_model_finds_in_pictures_held_out(
+    trained: tuple[HeardSession, Any], squares: Path
+) -> None:
+    of, _ = trained
+    best, seen = of.heard(Best)[-1], samples.read(of.folder)
+    assert seen is not None
+    assert seen.epoch == best.epoch
+    assert len(seen.pictures) == samples.MOST
+    held_out = {picture.name: picture for picture in dataset.read(squares).held_out}
+    assert {sample.file for sample in seen.pictures} <= set(held_out)
+    found, things = sum(len(sample.found) for sample in seen.pictures), sum(sample.things for sample in seen.pictures)
+    assert found >= 0.5 * things > 0
+    assert all(each.confidence >= best.conf_threshold for sample in seen.pictures for each in sample.found)
 
 
 def test_only_the_newest_best_models_stay(trained: tuple[HeardSession, Any]) -> None:

@@ -12,8 +12,9 @@ from models.image_headers import DEFAULT_LIMITS, read_header
 from tests.support.coco_folders import write_squares
 from tests.unit.trainer_companion.test_evaluation import Painted
 from trainer_companion import dataset, samples
-from trainer_companion.evaluation import evaluate
+from trainer_companion.evaluation import Evaluation, Found, evaluate
 from trainer_companion.pixels import open_store
+from trainer_companion.progress import Confusion
 from trainer_companion.samples import Sample
 from trainer_companion.team import Team
 
@@ -85,3 +86,16 @@ def test_what_is_not_there_or_is_nonsense_is_nothing(tmp_path: Path) -> None:
     assert samples.read(tmp_path) is None
     (tmp_path / samples.FILE).write_text("{")
     assert samples.read(tmp_path) is None
+
+
+def test_boxes_are_stretched_back_to_the_picture(tmp_path: Path) -> None:
+    found = dataset.read(write_squares(tmp_path / "set", 24))
+    held_out = found.held_out
+    first = held_out[0]
+    seen = Found(np.array([[8, 16, 24, 20]], np.float32), np.array([1]), np.array([0.75], np.float32))
+    measured = Evaluation(0.9, 0.6, 0.5, 0.8, (Confusion(), Confusion()), {0: seen})
+
+    [sample] = samples.of(found, measured, 3, first.width * 2, first.height // 2).pictures
+
+    assert [each.box for each in sample.found] == [(4.0, 32.0, 8.0, 8.0)]
+    assert sample.found[0].category == found.categories[1].name

@@ -438,9 +438,9 @@ tests() {
         note "other Pythons, slow tests" "not run: --quick"
     fi
     stage "tests, Python $main" run_pytest .venv/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
-    # One after the other: they start real servers and watch the clock.
     if [ -z "$quick" ]; then
-        stage "slow tests, Python $main" run_pytest .venv/bin/python -m pytest -m slow
+        # They start real servers and wait for them, so two at a time take half as long, however many cores there are.
+        stage "slow tests, Python $main" run_pytest .venv/bin/python -m pytest -m slow --numprocesses 2 --dist loadfile
         has_browser ||
             note "tests in a browser" "not run: chromium and chromium-driver are not here; --system installs them"
     fi

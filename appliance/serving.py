@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
 
 import uvicorn
 
@@ -17,11 +15,9 @@ from appliance.events import MAX_MESSAGE
 from appliance.listening import configured
 from appliance.settings import Settings
 from appliance.system import restore
+from models.restarting import begin_anew
 
 log = logging.getLogger(__name__)
-
-TRY_AGAIN = 75
-"""Exit status where no other process could take the place of this one (EX_TEMPFAIL of sysexits.h): systemd starts one."""
 
 
 class Restart:
@@ -73,15 +69,3 @@ def _made(settings: Settings, reread: Callable[[], Settings], restart: Restart) 
     finally:
         gc.enable()
     return app
-
-
-def begin_anew() -> NoReturn:
-    """Have a new process take the place of this one, under the same number and called in the same way."""
-    log.info("starting anew")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    try:
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - as we were called
-    except OSError as error:
-        log.error("cannot start anew: %s", error)
-        raise SystemExit(TRY_AGAIN) from error

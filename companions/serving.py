@@ -17,14 +17,12 @@ import uvicorn
 from access import ASGIApp
 from companions.settings import CompanionSettings
 from models.errors import SettingsInvalid
+from models.restarting import begin_anew
 
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 5
 """Requests under way have so long to end when the server stops."""
-
-TRY_AGAIN = 75
-"""Exit status where no other process could take the place of this one (EX_TEMPFAIL of sysexits.h): systemd starts one."""
 
 _CHATTY = ("uvicorn.access", "httpx", "httpcore", "socketio", "engineio", "PIL", "asyncio", "multipart")
 
@@ -93,7 +91,7 @@ def sole_user_of(settings: CompanionSettings) -> Iterator[None]:
     except OSError as error:
         raise SettingsInvalid(
             f"The data folder {folder} cannot be used: {error.strerror}. DATA_FOLDER names another."
-        ) from (error)
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,18 +103,6 @@ def sole_user_of(settings: CompanionSettings) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def begin_anew() -> NoReturn:
-    """Have a new process take the place of this one, called in the same way."""
-    log.info("starting anew")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    try:
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - as we were called
-    except OSError as error:
-        log.error("cannot start anew: %s", error)
-        raise SystemExit(TRY_AGAIN) from error
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

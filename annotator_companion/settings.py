@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from companions.settings import CompanionSettings, named
+from companions.settings import CompanionSettings
+from models.setting_types import named
 
 
 class AnnotatorSettings(CompanionSettings):

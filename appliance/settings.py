@@ -16,7 +16,6 @@ import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -24,7 +23,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    PlainSerializer,
     PrivateAttr,
     SecretStr,
     ValidationError,
@@ -38,6 +36,7 @@ from pydantic_settings import (
 )
 
 from models.errors import SettingsInvalid
+from models.setting_types import Named, Network, Text, lower, named, upper
 
 COMMAND_LINE = "command line"
 DEFAULT = "default"
@@ -47,30 +46,6 @@ OVERLAY_FILE = "settings.toml"
 
 _VERSION = re.compile(r"([^/\s]+/[^/\s]+/([^/\s]+/)?)?[0-9]+(\.[0-9]+)*")
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:.]+\]?")
-
-
-@dataclass(frozen=True)
-class EnvironmentNames:
-    """The variables that a field is read from, the one that wins first. Without it: the field's name in capitals."""
-
-    names: tuple[str, ...]
-
-
-def _named(*names: str) -> EnvironmentNames:
-    return EnvironmentNames(names)
-
-
-def _network(value: Any) -> Any:
-    """`192.168.1.7/24` means the network that this address is in."""
-    return ip_network(value, strict=False) if isinstance(value, str) else value
-
-
-def _lower(value: Any) -> Any:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def _upper(value: Any) -> Any:
-    return value.strip().upper() if isinstance(value, str) else value
 
 
 def _version_control(value: str) -> str:
@@ -106,13 +81,11 @@ def _plain_host(value: str) -> str:
     raise ValueError("a host name or an IP address is due, without scheme, port or path")
 
 
-Text = Annotated[str, Field(min_length=1, max_length=255)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 Confidence = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network), PlainSerializer(str)]
 CameraId = Annotated[str, Field(min_length=1, max_length=256)]
 CameraName = Annotated[str, Field(max_length=60), AfterValidator(_camera_name)]
-Host = Annotated[str, BeforeValidator(_lower), AfterValidator(_plain_host)]
+Host = Annotated[str, BeforeValidator(lower), AfterValidator(_plain_host)]
 
 
 class Settings(BaseSettings):
@@ -120,12 +93,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)
 
-    bind_host: Annotated[Text, _named("NODE_HOST")] = Field(
+    bind_host: Annotated[Text, named("NODE_HOST")] = Field(
         default="127.0.0.1", description="address on which the server listens; 0.0.0.0 means every network"
     )
-    port: Annotated[int, _named("NODE_PORT")] = Field(
-        default=8004, ge=1, le=65535, description="TCP port of the server"
-    )
+    port: Annotated[int, named("NODE_PORT")] = Field(default=8004, ge=1, le=65535, description="TCP port of the server")
     node_name: Text = Field(
         default_factory=lambda: socket.gethostname() or "detector",
         description="name of this box in the Learning Loop; the host name where none is given",
@@ -137,20 +108,20 @@ class Settings(BaseSettings):
         "folder, or /var/lib/detector-appliance for a service",
     )
 
-    loop_host: Annotated[Text, AfterValidator(_loop_host), _named("LOOP_HOST", "HOST")] | None = Field(
+    loop_host: Annotated[Text, AfterValidator(_loop_host), named("LOOP_HOST", "HOST")] | None = Field(
         default=None, description="host of the Learning Loop, with scheme and port where needed; none: standalone"
     )
-    loop_organization: Annotated[Text, _named("LOOP_ORGANIZATION", "ORGANIZATION")] | None = Field(
+    loop_organization: Annotated[Text, named("LOOP_ORGANIZATION", "ORGANIZATION")] | None = Field(
         default=None, description="organization in the Learning Loop"
     )
-    loop_project: Annotated[Text, BeforeValidator(_lower), _named("LOOP_PROJECT", "PROJECT")] | None = Field(
+    loop_project: Annotated[Text, BeforeValidator(lower), named("LOOP_PROJECT", "PROJECT")] | None = Field(
         default=None, description="project in the Learning Loop; lower case"
     )
 
-    loop_username: Annotated[Text, _named("LOOP_USERNAME", "USERNAME")] | None = Field(
+    loop_username: Annotated[Text, named("LOOP_USERNAME", "USERNAME")] | None = Field(
         default=None, description="user name in the Learning Loop; the embedded loop makes this user at its first start"
     )
-    loop_password: Annotated[SecretStr, _named("LOOP_PASSWORD", "PASSWORD")] | None = Field(
+    loop_password: Annotated[SecretStr, named("LOOP_PASSWORD", "PASSWORD")] | None = Field(
         default=None, description="password of that user"
     )
     loop_ssl_cert_path: Path | None = Field(
@@ -227,10 +198,10 @@ class Settings(BaseSettings):
         default=100, ge=1, le=1000, description="largest picture that is accepted, millions of pixels"
     )
 
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(upper)] = Field(
         default="INFO", description="least level that is logged: DEBUG, INFO, WARNING or ERROR"
     )
-    log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = Field(
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(lower)] = Field(
         default="text", description="text for people, or json: one object per line"
     )
 
@@ -337,7 +308,7 @@ def environment_names(field: str) -> tuple[str, ...]:
     candidates: list[Any] = [*info.metadata]
     for part in get_args(info.annotation):
         candidates.extend(get_args(part)[1:] if get_origin(part) is Annotated else ())
-    return next((mark.names for mark in candidates if isinstance(mark, EnvironmentNames)), (field.upper(),))
+    return next((mark.names for mark in candidates if isinstance(mark, Named)), (field.upper(),))
 
 
 def load_settings(

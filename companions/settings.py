@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
@@ -18,36 +16,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from models.errors import SettingsInvalid
 from models.loop.client import LoopClient
+from models.setting_types import Named, Network, Text, lower, named, upper
 
-
-@dataclass(frozen=True)
-class Named:
-    """The environment variables of a field, the one that wins first. Without it: the field's name in capitals."""
-
-    names: tuple[str, ...]
-
-
-def named(*names: str) -> Named:
-    """For the annotation of a field."""
-    return Named(names)
-
-
-def _network(value: Any) -> Any:
-    """`192.168.1.7/24` means the network that this address is in."""
-    return ip_network(value, strict=False) if isinstance(value, str) else value
-
-
-def _lower(value: Any) -> Any:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def _upper(value: Any) -> Any:
-    return value.strip().upper() if isinstance(value, str) else value
-
-
-Text = Annotated[str, Field(min_length=1, max_length=255)]
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
-Host = Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[a-z0-9_.-]+$")]
+Host = Annotated[str, BeforeValidator(lower), Field(pattern=r"^[a-z0-9_.-]+$")]
 
 _ONLY_TOGETHER = ("USERNAME", "PASSWORD")
 """Upstream's names for the login. Many desktops export the first of them, which then means something else."""
@@ -83,7 +54,7 @@ class CompanionSettings(BaseSettings):
     loop_organization: Annotated[Text, named("LOOP_ORGANIZATION", "ORGANIZATION")] | None = Field(
         default=None, description="organization in the Learning Loop"
     )
-    loop_project: Annotated[Text, BeforeValidator(_lower), named("LOOP_PROJECT", "PROJECT")] | None = Field(
+    loop_project: Annotated[Text, BeforeValidator(lower), named("LOOP_PROJECT", "PROJECT")] | None = Field(
         default=None, description="project in the Learning Loop; lower case"
     )
     loop_username: Annotated[Text, named("LOOP_USERNAME", "USERNAME")] | None = Field(
@@ -102,7 +73,7 @@ class CompanionSettings(BaseSettings):
     allowed_hosts: list[Host] = Field(
         default_factory=list, description="further names under which this node may be called (Host header)"
     )
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(upper)] = Field(
         default="INFO", description="least level that is logged: DEBUG, INFO, WARNING or ERROR"
     )
     skip_repeat_on_start: bool = Field(

@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from companions.settings import CompanionSettings, named
+from companions.settings import CompanionSettings
 from converter_companion.report import Limits
+from models.setting_types import named
 
 _FORMAT = r"[a-z0-9_.-]+"
 _PAIR = re.compile(rf"({_FORMAT}):({_FORMAT})")

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from companions.settings import CompanionSettings, named
+from companions.settings import CompanionSettings
+from models.setting_types import named
 
 
 def _in_a_folder(path: Path) -> Path:

@@ -2,295 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from models.bundle import open_bundle, read_document
-from models.errors import BundleError, InvalidInput
-from models.files import FILE_SYSTEM, refusal
-from models.wire.training import PretrainedModel
-from trainer_companion import job as jobs
-from trainer_companion import samples
-from trainer_companion.hyperparameters import Hyperparameters
-from trainer_companion.progress import Best, Confusion, Done, Started, Warned
-from trainer_companion.recipes import Session
-from trainer_companion.variants import EDGE_VARIANTS, EdgeVariant
+from trainer_companion.network_recipe import NetworkRecipe, Variant
+from trainer_companion.variants import EDGE_VARIANTS
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from networks.base import Network
-    from networks.edge import EdgeNetwork
-    from trainer_companion.dataset import Dataset
-    from trainer_companion.evaluation import Evaluation
-    from trainer_companion.fitting import Learning
-
-FAMILY = "edge"
-
-SHORTEST_SIDE = 64
-"""Pixels of the input; what `networks.edge` takes."""
-
-KEPT = 2
-"""Best models that stay on disk: the newest, and one that somebody may be reading."""
+    from trainer_companion.team import Team
 
 
-class EdgeRecipe:
+class EdgeRecipe(NetworkRecipe):
     """See `trainer_companion.recipes.Recipe`.
 
     An own recipe may begin with this class: other `networks`, further `hyperparameters`, or a `train` that changes the
     session's dataset before it hands it on.
     """
 
-    name = FAMILY
-    networks: Sequence[EdgeVariant] = EDGE_VARIANTS
-    hyperparameters: type[Hyperparameters] = Hyperparameters
+    name = "edge"
+    family = "edge"
+    networks: Sequence[Variant] = EDGE_VARIANTS
+    by_class = (".logits.",)
 
-    @property
-    def variants(self) -> Sequence[PretrainedModel]:
-        """See `trainer_companion.recipes.Recipe`."""
-        return tuple(network.offered for network in self.networks)
+    def learner(self, network: Network, team: Team) -> nn.Module:
+        """See `NetworkRecipe.learner`."""
+        from networks.edge import EdgeNetwork
+        from trainer_companion.losses import EdgeLearner
 
-    def takes(self, base: Path) -> bool:
-        """See `trainer_companion.recipes.Recipe.takes`."""
-        with contextlib.suppress(BundleError, OSError):
-            inference = read_document(base).get("inference")
-            return isinstance(inference, dict) and inference.get("family") == FAMILY
-        return False
-
-    def train(self, session: Session) -> Done:
-        """See `trainer_companion.recipes.Recipe.train`."""
-        return train(session, self.networks)
-
-
-def train(session: Session, networks: Sequence[EdgeVariant] = EDGE_VARIANTS) -> Done:
-    """The whole training, from top to bottom."""
-    from trainer_companion.fitting import fit
-
-    learning = prepare(session, networks)
-    say_started(session, learning)
-
-    def keep_best(best: Network, evaluation: Evaluation, epoch: int, number: int) -> Best:
-        return write_best(session, best, evaluation, epoch, number)
-
-    fitted = fit(session, learning, keep_best)
-    map50, mean = on_test_pictures(session, fitted.best)
-    return Done(
-        reason=fitted.reason,
-        epochs=fitted.epochs,
-        best_epoch=fitted.best.epoch,
-        map50=map50,
-        map=mean,
-        seconds=session.stopping.elapsed,
-        bundle=fitted.best.bundle,
-    )
-
-
-def prepare(session: Session, networks: Sequence[EdgeVariant] = EDGE_VARIANTS) -> Learning:
-    """Network, pictures in memory, and how many of them a step takes.
-
-    Raises `InvalidInput` where no picture can be decoded, or none fits into memory; `BundleError` for the base model.
-    """
-    from trainer_companion.fitting import Learning
-    from trainer_companion.losses import EdgeLearner
-    from trainer_companion.memory import OutOfMemory, find_batch_size, most_pictures
-    from trainer_companion.pixels import open_store
-    from trainer_companion.team import Team
-
-    dataset, team, hyper = session.dataset, session.team, session.hyperparameters
-    network = prepared_network(session, networks)
-    width, height = network.input.width, network.input.height
-    training, held_out = dataset.of("train"), dataset.held_out
-    train_store, held_out_store = (
-        open_store(pictures, width, height, session.folder / f"{name}.pixels", team)
-        for name, pictures in (("train", training), ("held_out", held_out))
-    )
-    if bad := len(train_store.bad) + len(held_out_store.bad):
-        session.say(Warned(message=f"Left out, because they cannot be decoded: {bad} of the pictures."))
-    if len(train_store.bad) == len(training):
-        raise InvalidInput(f"None of the {len(training)} pictures for training can be decoded.")
-    try:
-        most = most_pictures(hyper.max_batch_size, session.folder, session.device)
-        alone = EdgeLearner(network, Team()).to(session.device)
-        batch_size = team.least(find_batch_size(alone, network, session.device, most, session.job.vram_limit_gb))
-    except OutOfMemory as error:
-        raise InvalidInput(f"{error}; choose a smaller variant or resolution, or raise VRAM_LIMIT_GB.") from error
-    return Learning(
-        learner=EdgeLearner(network, team),
-        network=network,
-        hyperparameters=hyper,
-        train=training,
-        held_out=held_out,
-        train_store=train_store,
-        held_out_store=held_out_store,
-        batch_size=batch_size,
-        identity=identity(session, network),
-    )
-
-
-def say_started(session: Session, learning: Learning) -> None:
-    """Tell what is trained, on what, with what."""
-    dataset, network = session.dataset, learning.network
-    in_force = {
-        **session.hyperparameters.model_dump(),
-        "batch_size": learning.batch_size,
-        "resolution": max(network.input.width, network.input.height),
-    }
-    session.say(
-        Started(
-            variant=session.job.variant,
-            architecture=FAMILY,
-            device=_device_name(session),
-            processes=session.team.size,
-            parameters=sum(parameter.numel() for parameter in network.parameters()),
-            train_images=len(learning.train) - len(learning.train_store.bad),
-            val_images=len(dataset.of("val")),
-            test_images=len(dataset.of("test")),
-            batch_size=learning.batch_size,
-            hyperparameters=in_force,
-        )
-    )
-
-
-def on_test_pictures(session: Session, best: Best) -> tuple[float, float]:
-    """mAP50 and mAP of the best model on the test pictures; those it was chosen by, where there are no others."""
-    from networks.bundles import read
-    from trainer_companion.evaluation import evaluate
-    from trainer_companion.pixels import open_store
-
-    test = session.dataset.of("test")
-    if not test or not session.dataset.of("val"):
-        return best.map50, best.map
-    network = read(open_bundle(Path(best.bundle), verify_hashes=False)).to(session.device)
-    store = open_store(test, network.input.width, network.input.height, session.folder / "test.pixels", session.team)
-    measured = evaluate(network, store, test, session.team, session.device)
-    return measured.map50, measured.map
-
-
-def prepared_network(session: Session, networks: Sequence[EdgeVariant]) -> EdgeNetwork:
-    """The network that a job asks for, with the weights of its base model as far as they fit.
-
-    Raises `BundleError` for a base model that cannot be used.
-    """
-    import torch
-
-    from networks.base import family
-    from networks.edge import EdgeNetwork
-    from trainer_companion.base_models import adopt
-
-    job, dataset = session.job, session.dataset
-    base = None if job.base is None else open_bundle(job.base, verify_hashes=False)
-    if job.variant is not None:
-        variant = next(each for each in networks if each.name == job.variant)
-        architecture, resolution = dict(variant.architecture), variant.resolution
-    else:
-        assert base is not None
-        architecture, resolution = _architecture_of(base.model.inference), base.model.resolution or 0
-    if session.hyperparameters.resolution is not None or "input_width" not in architecture:
-        asked = session.hyperparameters.resolution or resolution
-        architecture["input_width"], architecture["input_height"] = input_size(
-            dataset, asked, keep_aspect=session.hyperparameters.keep_aspect
-        )
-    torch.manual_seed(job.seed)
-    network = family(FAMILY).build(architecture, len(dataset.categories))
-    assert isinstance(network, EdgeNetwork)
-    if base is not None:
-        adopted = adopt(network, base, dataset.categories, by_class=(".logits.",))
-        session.say(Warned(message=adopted.sentence))
-    return network
-
-
-def _architecture_of(inference: Any) -> dict[str, Any]:
-    found = (inference.model_extra or {}).get("architecture") if inference is not None else None
-    if not isinstance(found, dict):
-        raise BundleError("The base model does not say its architecture; name a variant, or take another base model.")
-    return dict(found)
-
-
-def input_size(dataset: Dataset, resolution: int, *, keep_aspect: bool) -> tuple[int, int]:
-    """Width and height of the input in pixels, multiples of 32; the larger is `resolution`.
-
-    `keep_aspect`: in the proportions that the pictures have as a rule, else a square.
-    """
-    if not keep_aspect:
-        return resolution, resolution
-    aspect = float(np.median([picture.width / picture.height for picture in dataset.pictures]))
-    shorter = max(SHORTEST_SIDE, round(resolution * min(aspect, 1 / aspect) / 32) * 32)
-    return (resolution, shorter) if aspect >= 1 else (shorter, resolution)
-
-
-def identity(session: Session, network: Network) -> str:
-    """What has to be the same for a checkpoint to be of this training: pictures, network, numbers that matter."""
-    lasting = {"epochs", "minutes", "patience", "max_batch_size"}
-    said = [
-        network.architecture,
-        session.dataset.keys,
-        session.hyperparameters.model_dump(exclude=lasting),
-        session.job.seed,
-        str(session.job.base),
-        [(picture.name, picture.split, len(picture.boxes)) for picture in session.dataset.pictures],
-    ]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
-
-
-def write_best(session: Session, network: Network, evaluation: Evaluation, epoch: int, number: int) -> Best:
-    """Write the network as a complete bundle with a new name, and say what it is. Older ones but one go.
-
-    Raises `StorageRefused`, `NoRoom`.
-    """
-    from networks import bundles
-
-    folder = session.folder / jobs.BEST
-    target = folder / f"{number:06}"
-    spec = network.input
-    samples.write(session.folder, session.dataset, evaluation, epoch, spec.width, spec.height)
-    try:
-        FILE_SYSTEM.make_folders(folder)
-        staged = folder / f".{target.name}.new"
-        FILE_SYSTEM.remove_tree(staged)
-        bundles.write(
-            staged,
-            network,
-            FAMILY,
-            session.dataset.categories,
-            conf_threshold=evaluation.conf_threshold,
-            more={"format": bundles.FORMAT, "training": _about(session, evaluation, epoch)},
-        )
-        FILE_SYSTEM.remove_tree(target)
-        FILE_SYSTEM.rename_durably(staged, target)
-        for old in sorted(each for each in folder.iterdir() if each.name.isdigit())[:-KEPT]:
-            FILE_SYSTEM.remove_tree(old)
-    except OSError as error:
-        raise refusal(error, "keep the best model") from error
-    confusion: dict[str, Confusion] = dict(zip(session.dataset.keys, evaluation.confusion, strict=True))
-    return Best(
-        epoch=epoch,
-        map50=evaluation.map50,
-        map=evaluation.map,
-        conf_threshold=evaluation.conf_threshold,
-        confusion_matrix=confusion,
-        bundle=str(target),
-    )
-
-
-def _about(session: Session, evaluation: Evaluation, epoch: int) -> dict[str, Any]:
-    """What model.json says of its training."""
-    return {
-        "variant": session.job.variant,
-        "seed": session.job.seed,
-        "epochs": epoch,
-        "map50": round(evaluation.map50, 4),
-        "map": round(evaluation.map, 4),
-        "f1": round(evaluation.f1, 4),
-    }
-
-
-def _device_name(session: Session) -> str:
-    import torch
-
-    if session.device.type == "cuda":
-        return torch.cuda.get_device_name(session.device)
-    return "cpu"
+        assert isinstance(network, EdgeNetwork)
+        return EdgeLearner(network, team)

@@ -22,8 +22,9 @@ from tests.bench.goals import Goal, table
 from tests.bench.measures import median
 from tests.support import composed_scenes
 from tests.support.training_sessions import session
-from trainer_companion import edge_recipe, fitting
+from trainer_companion import fitting
 from trainer_companion.batches import Batch
+from trainer_companion.edge_recipe import EdgeRecipe
 from trainer_companion.fitting import Learning
 from trainer_companion.variants import EDGE_VARIANTS
 
@@ -63,7 +64,7 @@ def measure(pictures: Path, folder: Path, variant: str, rounds: int) -> tuple[li
     """Pictures per CPU second of the trainer's loop and of the bare one, round by round."""
     size = next(each for each in EDGE_VARIANTS if each.name == variant).resolution
     of = session(pictures, folder, variant=variant, resolution=size, max_batch_size=8, epochs=10_000)
-    learning = edge_recipe.prepare(of)
+    learning = EdgeRecipe().prepare(of)
 
     def keep_nothing(*_: object) -> None:
         raise AssertionError("nothing is evaluated here")

@@ -9,9 +9,9 @@ from pydantic import Field
 from trainer_companion.dataset import Dataset, Picture, checked
 from trainer_companion.edge_recipe import EdgeRecipe
 from trainer_companion.hyperparameters import Hyperparameters
+from trainer_companion.network_recipe import Variant
 from trainer_companion.progress import Done, Warned
 from trainer_companion.recipes import Session
-from trainer_companion.variants import EdgeVariant
 
 
 class LargeThingsHyperparameters(Hyperparameters):
@@ -32,7 +32,7 @@ class LargeThings(EdgeRecipe):
     name = "large_things"
     hyperparameters = LargeThingsHyperparameters
     networks = (
-        EdgeVariant(
+        Variant(
             "large-things-96",
             "Large things (96 px)",
             "A quarter of the operations of the smallest edge network; small things are not learnt.",

@@ -21,8 +21,9 @@ from networks import bundles
 from tests.support.coco_folders import write_squares
 from tests.support.training_sessions import HeardSession, session, train
 from trainer_companion import checkpoints, dataset, fitting, job, samples
-from trainer_companion.edge_recipe import EdgeRecipe, input_size
+from trainer_companion.edge_recipe import EdgeRecipe
 from trainer_companion.losses import EdgeLearner
+from trainer_companion.network_recipe import input_size
 from trainer_companion.progress import Best, Progress, Started, Warned
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -33,4 +32,5 @@ class WeightAverage:
 
 
 def _floats(network: Network) -> list[Tensor]:
-    return [tensor for tensor in cast("dict[str, Tensor]", network.state_dict()).values() if tensor.is_floating_point()]
+    """Each once, also those that several layers share."""
+    return [tensor for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]

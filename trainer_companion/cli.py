@@ -18,6 +18,7 @@ import click
 from models.bundle_zip import pack
 from models.errors import DetectorApplianceError
 from trainer_companion import dataset, job
+from trainer_companion.bases import prepared
 from trainer_companion.hyperparameters import parse, table
 from trainer_companion.launching import Training
 from trainer_companion.progress import Best, Event, Failed, Progress, Started, Warned
@@ -51,7 +52,9 @@ def cli() -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the model.")
 @click.option("--variant", help=f"Network to train; see `trainer-companion variants`.  [default: {DEFAULT}]")
 @click.option(
-    "--base", type=click.Path(path_type=Path), help="Model to begin with: a folder or zip made by this command."
+    "--base",
+    type=click.Path(path_type=Path),
+    help="Model to begin with: made by this command, or others' weights (.safetensors, .pth).",
 )
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="End after so long.")
 @click.option("--epochs", type=click.IntRange(min=1), help="End after so many passes over the pictures.")
@@ -82,7 +85,7 @@ def train(
     asked = job.Job(
         dataset=coco.absolute(),
         variant=variant or (None if base else DEFAULT),
-        base=None if base is None else _opened(base, folder),
+        base=None if base is None else prepared(base, folder.absolute() / "base"),
         hyperparameters=hyperparameters,
         seed=seed,
         minutes=minutes,
@@ -204,23 +207,6 @@ def _turned(pairs: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             found[name] = value
     return found
-
-
-def _opened(base: Path, folder: Path) -> Path:
-    """The folder of a base model, which may come as a zip."""
-    from models.bundle_zip import unpack
-    from models.errors import InvalidInput
-    from models.files import FILE_SYSTEM
-
-    if base.is_dir():
-        return base.absolute()
-    if not base.exists():
-        raise InvalidInput(f"There is no base model {base}.")
-    target = folder.absolute() / "base"
-    FILE_SYSTEM.make_folders(folder.absolute())
-    FILE_SYSTEM.remove_tree(target)
-    unpack(base, target)
-    return target
 
 
 def _usual_processes(pictures: int) -> int:

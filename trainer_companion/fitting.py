@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -56,7 +56,10 @@ Reason = Literal["epochs", "minutes", "patience", "stopped"]
 
 @dataclass
 class Learning:
-    """What is fitted. `learner(pictures, boxes, classes)` is the loss; `learner.network` is the network in it."""
+    """What is fitted. `learner(pictures, boxes, classes)` is the loss; `learner.network` is the network in it.
+
+    `learning_rates`: prefix of the names of weights -> share of the learning rate by which those learn; 1 for all others.
+    """
 
     learner: nn.Module
     network: Network
@@ -67,6 +70,7 @@ class Learning:
     held_out_store: PictureStore
     batch_size: int
     identity: str
+    learning_rates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -95,7 +99,7 @@ class _Fit:
         learning.learner.to(self.device)
         self.average = WeightAverage(learning.network, self.hyper.ema)
         self.optimizer = torch.optim.AdamW(
-            _groups(learning.network, self.hyper.weight_decay),
+            _groups(learning.network, self.hyper.weight_decay, learning.learning_rates),
             lr=self.hyper.learning_rate,
             fused=self.device.type == "cuda",
         )
@@ -221,7 +225,7 @@ class _Fit:
         stop, elapsed = self.team.most(mine.to(self.device) if self.team.size > 1 else mine).tolist()
         self.share = self._share_at(elapsed)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = self._learning_rate() * group["share"]
         if stop:
             return "stopped"
         if self.stopping.seconds is not None and elapsed + self.evaluation_seconds >= self.stopping.seconds:
@@ -401,12 +405,16 @@ def mixed_precision(device: torch.device) -> tuple[torch.dtype | None, bool]:
     return torch.float16, True
 
 
-def _groups(network: Network, weight_decay: float) -> list[dict[str, object]]:
-    """Weights that are pulled to zero, and biases and normalization, which are not."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+def _groups(network: Network, weight_decay: float, shares: Mapping[str, float]) -> list[dict[str, object]]:
+    """Weights that are pulled to zero, and biases and normalization, which are not; by their share of the learning rate."""
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            prefix = next((each for each in shares if name.startswith(each)), "")
+            groups.setdefault((prefix, parameter.ndim > 1), []).append(parameter)
     return [
-        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+        {"params": parameters, "share": shares.get(prefix, 1.0), "weight_decay": weight_decay if is_pulled else 0.0}
+        for (prefix, is_pulled), parameters in groups.items()
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ from models.files import FILE_SYSTEM, refusal
 from models.wire.training import PretrainedModel
 from trainer_companion import job as jobs
 from trainer_companion import samples
+from trainer_companion.bases import Base, open_base
 from trainer_companion.hyperparameters import Hyperparameters
 from trainer_companion.progress import Best, Confusion, Done, Started, Warned
 from trainer_companion.recipes import Session
@@ -69,6 +70,14 @@ class NetworkRecipe:
         """Network and loss as one module: `forward(pictures, boxes, classes)` gives a scalar (`fitting.Learning`)."""
         raise NotImplementedError
 
+    def foundation(self, session: Session, network: Network) -> Base | None:  # noqa: ARG002 # for recipes that have one
+        """What to begin with where the job names no base model; called in the process that leads. None: from scratch."""
+        return None
+
+    def learning_rates(self, session: Session, *, knows: bool) -> Mapping[str, float]:  # noqa: ARG002 # see above
+        """See `fitting.Learning`. `knows`: the network has weights that have learnt something."""
+        return {}
+
     @property
     def variants(self) -> Sequence[PretrainedModel]:
         """See `trainer_companion.recipes.Recipe`."""
@@ -114,7 +123,7 @@ class NetworkRecipe:
         from trainer_companion.team import Team
 
         dataset, team, hyper = session.dataset, session.team, session.hyperparameters
-        network = self._network(session)
+        network, knows = self._network(session)
         width, height = network.input.width, network.input.height
         training, held_out = dataset.of("train"), dataset.held_out
         train_store, held_out_store = (
@@ -141,6 +150,7 @@ class NetworkRecipe:
             held_out_store=held_out_store,
             batch_size=batch_size,
             identity=identity(session, network),
+            learning_rates=self.learning_rates(session, knows=knows),
         )
 
     def _say_started(self, session: Session, learning: Learning) -> None:
@@ -166,8 +176,8 @@ class NetworkRecipe:
             )
         )
 
-    def _network(self, session: Session) -> Network:
-        """The network that a job asks for, with the weights of its base model as far as they fit.
+    def _network(self, session: Session) -> tuple[Network, bool]:
+        """The network that a job asks for, and whether it knows something already: from its base model, or another.
 
         Raises `BundleError` for a base model that cannot be used.
         """
@@ -177,13 +187,13 @@ class NetworkRecipe:
         from trainer_companion.base_models import adopt
 
         job, dataset = session.job, session.dataset
-        base = None if job.base is None else open_bundle(job.base, verify_hashes=False)
+        base = None if job.base is None else open_base(job.base)
         if job.variant is not None:
             variant = next(each for each in self.networks if each.name == job.variant)
             architecture, resolution = dict(variant.architecture), variant.resolution
         else:
             assert base is not None
-            architecture, resolution = _architecture_of(base.model.inference), base.model.resolution or 0
+            architecture, resolution = base.architecture, base.model.resolution or 0
         if session.hyperparameters.resolution is not None or "input_width" not in architecture:
             asked = session.hyperparameters.resolution or resolution
             architecture["input_width"], architecture["input_height"] = input_size(
@@ -191,10 +201,14 @@ class NetworkRecipe:
             )
         torch.manual_seed(job.seed)
         network = family(self.family).build(architecture, len(dataset.categories))
-        if base is not None:
-            adopted = adopt(network, base, dataset.categories, by_class=self.by_class)
-            session.say(Warned(message=adopted.sentence))
-        return network
+        fits = 0
+        if session.team.leads:  # the others are told the weights before the first step
+            base = base or self.foundation(session, network)
+            if base is not None:
+                adopted = adopt(network, base, dataset.categories, by_class=self.by_class)
+                session.say(Warned(message=adopted.sentence))
+                fits = adopted.tensors
+        return network, session.team.share(fits > 0)
 
     def _write_best(self, session: Session, network: Network, evaluation: Evaluation, epoch: int, number: int) -> Best:
         """Write the network as a complete bundle with a new name, and say what it is. Older ones but one go.
@@ -249,13 +263,6 @@ def on_test_pictures(session: Session, best: Best) -> tuple[float, float]:
     store = open_store(test, network.input.width, network.input.height, session.folder / "test.pixels", session.team)
     measured = evaluate(network, store, test, session.team, session.device)
     return measured.map50, measured.map
-
-
-def _architecture_of(inference: Any) -> dict[str, Any]:
-    found = (inference.model_extra or {}).get("architecture") if inference is not None else None
-    if not isinstance(found, dict):
-        raise BundleError("The base model does not say its architecture; name a variant, or take another base model.")
-    return dict(found)
 
 
 def input_size(dataset: Dataset, resolution: int, *, keep_aspect: bool) -> tuple[int, int]:

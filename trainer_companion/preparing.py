@@ -73,6 +73,6 @@ async def download_base_model(work: Workplace) -> None:
         return
     assert base is not None
     try:
-        await work.fetch_model(base, work.folders.base(work.run))
+        await work.fetch_base(base, work.folders.base(work.run))
     except (BundleError, InputTooLarge) as error:
         raise HopelessError(f"the base model {base} cannot be used: {error}") from error

@@ -30,6 +30,7 @@ GROUP = "detector_appliance.recipes"
 
 BUILT_IN = {
     "edge": "trainer_companion.edge_recipe:EdgeRecipe",
+    "d_fine": "trainer_companion.d_fine_recipe:DFineRecipe",
 }
 """Name -> where the class is. The module of a recipe loads no PyTorch: the node reads its variants."""
 

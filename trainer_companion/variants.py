@@ -1,4 +1,4 @@
-"""The networks of the edge family that a person can choose from."""
+"""The networks that a person can choose from."""
 
 from __future__ import annotations
 
@@ -41,5 +41,37 @@ EDGE_VARIANTS = (
         512,
     ),
 )
+
+D_FINE_VARIANTS = (
+    Variant(
+        "d-fine-nano-640",
+        "D-FINE, nano (640 px)",
+        "Transformer, 3.7 million weights: for a Jetson Nano or Orin Nano.",
+        {"size": "nano"},
+        640,
+    ),
+    Variant(
+        "d-fine-small-640",
+        "D-FINE, small (640 px)",
+        "Transformer, 10 million weights: for a Jetson Orin; small things, and things that touch each other.",
+        {"size": "small"},
+        640,
+    ),
+    Variant(
+        "d-fine-medium-640",
+        "D-FINE, medium (640 px)",
+        "Transformer, 19 million weights: for a Jetson AGX or a graphics card.",
+        {"size": "medium"},
+        640,
+    ),
+    Variant(
+        "d-fine-large-640",
+        "D-FINE, large (640 px)",
+        "Transformer, 31 million weights: for a graphics card.",
+        {"size": "large"},
+        640,
+    ),
+)
+"""All want a graphics card for their training, and many pictures where they begin from scratch."""
 
 DEFAULT = "edge-residual-320"

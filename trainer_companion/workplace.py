@@ -11,6 +11,7 @@ from models.bundle import MODEL_JSON, Bundle, open_bundle
 from models.bundle_zip import DEFAULT_LIMITS, unpack
 from models.files import FileSystem, refusal
 from models.loop.project import LoopProject
+from trainer_companion.bases import Base, open_base
 from trainer_companion.run_state import Folders, Run
 from trainer_companion.settings import TrainerSettings
 
@@ -50,12 +51,20 @@ class Workplace:
 
         Raises `LoopError`, `StorageRefused`, and `BundleError` or `InputTooLarge` for what is no such model.
         """
+        await self._fetch(model_id, to)
+        return await asyncio.to_thread(open_bundle, to)
+
+    async def fetch_base(self, model_id: str, to: Path) -> Base:
+        """Like `fetch_model`, for a model to begin with: it need not be one that runs."""
+        await self._fetch(model_id, to)
+        return await asyncio.to_thread(open_base, to)
+
+    async def _fetch(self, model_id: str, to: Path) -> None:
         if not (to / MODEL_JSON).exists():
             zipped = to.with_name(f"{to.name}.zip")
             await self.make_folder(to.parent)
             await self.project.download_model(model_id, PYTORCH, zipped, max_bytes=DEFAULT_LIMITS.zip_bytes)
             await asyncio.to_thread(self._unpack, zipped, to)
-        return await asyncio.to_thread(open_bundle, to)
 
     def _unpack(self, zipped: Path, to: Path) -> None:
         """Present means complete: unpacked under another name, which it loses when all is there."""

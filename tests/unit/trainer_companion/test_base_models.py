@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from models.bundle import Bundle, open_bundle
 from models.errors import BundleError
 from models.wire.model_information import Category
 from networks import bundles
 from networks.base import Network, family
 from trainer_companion.base_models import Adopted, adopt
+from trainer_companion.bases import Base, open_base
 
 BOLT, NUT, SCREW = (Category(id=f"id-{name}", name=name) for name in ("bolt", "nut", "screw"))
 
@@ -27,12 +27,12 @@ def network(classes: int, seed: int, **architecture: Any) -> Network:
     return made
 
 
-def written(folder: Path, made: Network, categories: list[Category]) -> Bundle:
+def written(folder: Path, made: Network, categories: list[Category]) -> Base:
     bundles.write(folder, made, "edge", categories)
-    return open_bundle(folder)
+    return open_base(folder)
 
 
-def adopted(new: Network, base: Bundle, categories: list[Category]) -> Adopted:
+def adopted(new: Network, base: Base, categories: list[Category]) -> Adopted:
     return adopt(new, base, categories, by_class=(".logits.",))
 
 

@@ -16,7 +16,7 @@ from models.loop.client import LoopClient
 from models.loop.node import MakeSocket, make_socket
 from models.wire.training import Context, PretrainedModel, SocketResponse, TrainingStatus
 from trainer_companion import job as jobs
-from trainer_companion import publish, recipes, samples
+from trainer_companion import learning_curve, publish, recipes, samples
 from trainer_companion.children import GROUP_FILE, LOG_FILE, end_leftover
 from trainer_companion.download import Images
 from trainer_companion.run_state import TRAININGS, Folders, LastRun, Run, RunStore, new_run
@@ -36,7 +36,7 @@ REFUSED = "refused"
 
 IDLE = ("idle", "blocked")
 
-KEPT = frozenset({jobs.JOB_JSON, jobs.BEST, samples.FILE, LOG_FILE, GROUP_FILE})
+KEPT = frozenset({jobs.JOB_JSON, jobs.BEST, samples.FILE, learning_curve.FILE, LOG_FILE, GROUP_FILE})
 """Of a job's folder, until the next training begins; checkpoints and decoded pictures are large and go at once."""
 
 
@@ -114,7 +114,9 @@ class Trainer:
         run = await asyncio.to_thread(self._tools.store.read)
         if run is not None:
             log.info("going on with %s, which is %s", run.name, run.state)
-            self._begin(run)
+            walk = self._walk_for(run)
+            await asyncio.to_thread(walk.watched.curve.load)
+            self._begin(walk)
         self._watching = asyncio.create_task(self._watch_idleness(), name="idleness")
 
     async def close(self) -> None:
@@ -191,7 +193,9 @@ class Trainer:
 
     # ── what it is told to do ───────────────────────────────────────────────────────────────────────────────────────
 
-    async def begin(self, organization: Any, project: Any, details: Any, *_more: Any) -> SocketResponse:
+    async def begin(
+        self, organization: Any = None, project: Any = None, details: Any = None, *_more: Any
+    ) -> SocketResponse:
         """The event `begin_training`. Raises `InvalidInput` and `StorageRefused`; a busy trainer refuses."""
         async with self._changing:
             if self.backdoor.begin_training:
@@ -209,7 +213,7 @@ class Trainer:
                 self.slot.release()
                 raise
             log.info("begin %s", run.name)
-            self._begin(run)
+            self._begin(self._walk_for(run))
             return SocketResponse(success=True)
 
     async def stop(self) -> None:
@@ -237,7 +241,7 @@ class Trainer:
             except DetectorApplianceError as error:
                 # The disk resists: the cleaning up is tried again like every other stage.
                 log.error("cannot clean up: %s", error)
-                self._begin(run)
+                self._begin(self._walk_for(run))
 
     def forget(self) -> None:
         """For tests: what failed, and what shall fail."""
@@ -254,10 +258,13 @@ class Trainer:
 
     # ── the training ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _begin(self, run: Run) -> None:
+    def _walk_for(self, run: Run) -> Walk:
+        return Walk(run, self.id, self._tools, self.backdoor, self._finish)
+
+    def _begin(self, walk: Walk) -> None:
         self.last = self.ended = None
-        self.walk = Walk(run, self.id, self._tools, self.backdoor, self._finish)
-        self._working = asyncio.create_task(self._work(self.walk), name=run.name)
+        self.walk = walk
+        self._working = asyncio.create_task(self._work(walk), name=walk.run.name)
 
     async def _work(self, walk: Walk) -> None:
         while True:

@@ -14,6 +14,7 @@ from models.bundle import MODEL_JSON
 from trainer_companion import job as jobs
 from trainer_companion import progress
 from trainer_companion.children import Child, ChildFailed
+from trainer_companion.learning_curve import LearningCurve
 from trainer_companion.loop_dataset import COMPUTE_VALIDATION_SET
 from trainer_companion.preparing import is_uuid
 from trainer_companion.progress import Best, Done, Failed, Progress, Started, Warned
@@ -25,20 +26,17 @@ log = logging.getLogger(__name__)
 STOP_WITHIN_S = 300.0
 """A training that was stopped has so long to keep its best model in peace; then it is ended."""
 
-MOST_POINTS = 2000
-"""Of a curve; the oldest go."""
-
 Command = Callable[[Path, int], Sequence[str]]
 
 
 @dataclass
 class Watched:
-    """What the process has said, for people. `curve`: share, loss and mAP50 over time."""
+    """What the process has said, for people."""
 
     started: Started | None = None
     progress: Progress | None = None
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=50))
-    curve: deque[Progress] = field(default_factory=lambda: deque(maxlen=MOST_POINTS))
+    curve: LearningCurve = field(default_factory=LearningCurve)
     words: deque[str] = field(default_factory=deque)
 
 
@@ -151,8 +149,9 @@ class Running:
                             self._child.ask_to_end()
                     case Progress():
                         watched.progress = event
-                        watched.curve.append(event)
+                        watched.curve.add(event)
                         self._work.tell(min(max(event.share, 0.0), 1.0))
+                        await asyncio.to_thread(watched.curve.keep, event)
                     case Best():
                         run.best, run.best_is_told = event, False
                         await self._work.save()

@@ -15,7 +15,8 @@ from models.files import FileSystem
 from models.loop.client import LoopClient
 from models.loop.node import LoopNode
 from models.wire.training import TrainingOut
-from trainer_companion import findings, preparing, publish
+from trainer_companion import findings, learning_curve, preparing, publish
+from trainer_companion.learning_curve import LearningCurve
 from trainer_companion.run_state import Folders, Run, RunStore
 from trainer_companion.running import Command, Running, Watched
 from trainer_companion.settings import TrainerSettings
@@ -66,7 +67,7 @@ class Walk:
         self, run: Run, trainer_id: str, tools: Tools, backdoor: Backdoor, finish: Callable[[Run], Awaitable[None]]
     ) -> None:
         self.run = run
-        self.watched = Watched()
+        self.watched = Watched(curve=LearningCurve(tools.folders.job(run) / learning_curve.FILE, tools.files))
         self.during: str | None = None
         """What is being done now, in upstream's words; None between two stages."""
         self.progress: float | None = None

@@ -101,7 +101,7 @@ class Watching:
             left=view.left(watched.progress.seconds_left) if running and watched.progress is not None else "",
             can_stop=running and not walk.run.stopping,
             can_abort=run is not None,
-            curve=view.curve(tuple(watched.curve)),
+            curve=view.curve(watched.curve.points),
             numbers=view.numbers(walk.run, watched, trainer.settings.vram_limit_gb),
             rows=() if best is None else view.rows(best.confusion_matrix, {} if sight is None else sight.names),
             pictures=() if sight is None else _shown(walk.run, sight),

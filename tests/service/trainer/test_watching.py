@@ -9,6 +9,7 @@ import pytest
 
 from models.image_headers import DEFAULT_LIMITS, read_header
 from tests.service.running_loop import RunningLoop
+from tests.service.trainer.test_killed import PATIENCE_S, begin, start
 from tests.service.trainer.test_what_it_is_told import has_a_model, slot_taken
 from tests.service.trainer.trainers import Place, until
 from trainer_companion.samples import FILE, Sample, Samples, Seen
@@ -148,5 +149,42 @@ def test_a_training_that_failed_says_why(place: Place) -> None:
             assert trouble.severity == "error"
             assert "No picture has a box." in trouble.way_out
             assert view.condition.sentence.endswith("failed.")
+
+    asyncio.run(story())
+
+
+def test_after_kill_and_a_restart_the_whole_curve_is_shown(place: Place) -> None:
+    place.annotated(3)
+    with start(place, "running", 0) as killed:  # as soon as it is written down that the process has come to its end
+        begin(place, None)
+        assert killed.wait(PATIENCE_S) == -9
+
+    async def story() -> None:
+        trainer = place.trainer("--epochs", "3")  # nobody speaks to the loop yet: it goes no further
+        try:
+            await trainer.start()
+            view = await Watching(trainer).feed.now()
+            assert view.name == f"training 1 of acme/{place.shop.name}"
+            assert (view.curve.begin, view.curve.end) == ("epoch 1", "epoch 3")
+            assert view.curve.loss == pytest.approx((1, 1 / 2, 1 / 3))
+            assert view.curve.map50 == pytest.approx((10, 20, 30))
+        finally:
+            await trainer.close()
+            await trainer.connection.close()
+
+    asyncio.run(story())
+
+
+def test_a_training_that_goes_on_goes_on_with_its_curve(place: Place) -> None:
+    place.annotated(3)
+
+    async def story() -> None:
+        async with place.running("--epochs", "8", "--pause", "0.1") as trainer:
+            await place.begin(trainer)
+            await until(lambda: trainer.walk is not None and len(trainer.walk.watched.curve) >= 2, "two points")
+        async with place.running("--epochs", "8") as trainer:
+            await until(lambda: trainer.walk is None, "the end")
+            view = await Watching(trainer).feed.now()
+            assert view.curve.loss == pytest.approx([1 / epoch for epoch in range(1, 9)])
 
     asyncio.run(story())

@@ -24,7 +24,8 @@ class Tried:
 
 
 def try_box(tool: Tool, picture: Picture, box: tuple[int, int, int, int], epsilon: float | None) -> Tried:
-    """Drag a box (x, y, width, height in pixels); where the tool makes nothing of that, click on its corners and close.
+    """Drag a box (x, y, width, height in pixels); where the tool makes nothing of that, click on the middle of each of its
+    sides, which the thing in it touches somewhere, and close.
 
     Raises `InvalidInput` where the box lies outside the picture, or the tool finds nothing that way.
     """
@@ -33,10 +34,11 @@ def try_box(tool: Tool, picture: Picture, box: tuple[int, int, int, int], epsilo
     x, y = max(x, 0), max(y, 0)
     if right <= x or bottom <= y:
         raise InvalidInput(f"the box lies outside the picture of {picture.width} x {picture.height} pixels")
-    corners = [(x, y), (right - 1, y), (right - 1, bottom - 1), (x, bottom - 1)]
-    start, _, end, _ = corners
+    start, end = (x, y), (right - 1, bottom - 1)
+    middle_x, middle_y = (start[0] + end[0]) // 2, (start[1] + end[1]) // 2
+    middles = [(middle_x, start[1]), (end[0], middle_y), (middle_x, end[1]), (start[0], middle_y)]
     drag = [Action("down", start, pressed=start), Action("up", end, pressed=start)]
-    clicks = [Action("down", corner, pressed=corner) for corner in corners] + [Action("key", corners[-1], key="Enter")]
+    clicks = [Action("down", at, pressed=at) for at in middles] + [Action("key", middles[-1], key="Enter")]
     polygon = _outline(tool, picture, drag, epsilon) or _outline(tool, picture, clicks, epsilon)
     if not polygon:
         raise InvalidInput(f"the tool {tool.name} finds nothing in that box")

@@ -1,4 +1,4 @@
-"""From a box and strokes to a mask: GrabCut (Rother, Kolmogorov, Blake 2004) on few pixels, sharpened on many."""
+"""From a box and strokes to a mask: on a part of the picture that is small enough for somebody who waits."""
 
 from __future__ import annotations
 
@@ -8,23 +8,30 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from annotator_companion.polygons import largest_part
-from annotator_companion.tools.base import Box, Mask, Picture, Pixels, Point, Region
+from annotator_companion.tools.base import Box, Mask, Picture, Point, Region
 from annotator_companion.tools.crops import MAX_SIDE, Crop, crop, shrunk
+from annotator_companion.tools.cuts import BACKGROUND, FOREGROUND, MAYBE, MAYBE_NOT, Cut, begun, cut, refined, sharpened
 from annotator_companion.tools.strokes import Stroke, foreground
 
 MARGIN = 0.1
-"""Of the longer side of the box: so much of what is around it teaches GrabCut what does not belong to the thing."""
+"""Of the longer side of the box: who presses the button so near to it means the thing in it, and no other."""
+
+SURROUNDINGS = 0.3
+"""Of the longer side of the box: so much of what is around it is looked at, to know what does not belong to the thing."""
 
 LEAST_MARGIN = 8
+"""Pixels."""
+
 SMALLEST_BOX = 4
 """Pixels of a side; less is a click that went astray."""
 
-COARSE_PIXELS = 16_000
-"""On so many pixels GrabCut runs: its time grows faster than their number, 0.04 s here and 5 s on 640 x 640. What is
-finer follows the edges of the crop (`_sharpened`)."""
+COARSE_PIXELS = 4_000
+"""On so many the colours are learnt and the thing is found."""
+
+FINE_PIXELS = 25_000
+"""On so many its border is cut anew. What is finer follows the edges of the crop."""
 
 ITERATIONS = 2
 BRUSH = 5
@@ -35,9 +42,6 @@ REACH = 24
 
 SEED = 0.3
 """Half axes, as a share of the box, of the ellipse that is taken for the thing where GrabCut finds (almost) nothing."""
-
-_FOREGROUND, _BACKGROUND = int(cv2.GC_FGD), int(cv2.GC_BGD)
-_MAYBE, _MAYBE_NOT = int(cv2.GC_PR_FGD), int(cv2.GC_PR_BGD)
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,12 @@ class Rectangle:
         """Whether it is too small to be meant."""
         return min(self.right - self.left, self.bottom - self.top) < SMALLEST_BOX
 
-    def around(self, points: Sequence[Point], picture: Picture) -> Rectangle:
-        """Large enough for the points, too, and for a margin; inside the picture."""
+    def around(self, points: Sequence[Point], share: float, picture: Picture) -> Rectangle:
+        """Large enough for the points, too, and for a margin, a share of its longer side; inside the picture."""
         xs, ys = [x for x, _ in points], [y for _, y in points]
         left, right = min([self.left, *xs]), max([self.right, *(x + 1 for x in xs)])
         top, bottom = min([self.top, *ys]), max([self.bottom, *(y + 1 for y in ys)])
-        margin = max(round(MARGIN * max(right - left, bottom - top)), LEAST_MARGIN)
+        margin = max(round(share * max(right - left, bottom - top)), LEAST_MARGIN)
         return Rectangle(
             max(left - margin, 0),
             max(top - margin, 0),
@@ -88,16 +92,16 @@ class Cutting:
         self._looked: tuple[Rectangle, _Look] | None = None
 
     def found(self, strokes: Sequence[Stroke]) -> Region:
-        """The thing, in 0.1 s or so. The same box and strokes always give the same.
+        """The thing, in 0.05 s or so. The same box and strokes always give the same.
 
         Never empty: where nothing stands out, it is what the strokes say, else the whole box.
         """
-        area = self._drawn.around(foreground(strokes), self._picture)
+        area = self._drawn.around(foreground(strokes), SURROUNDINGS, self._picture)
         if self._looked is None or self._looked[0] != area:
             self._looked = area, _look(self._picture, area, self._drawn)
         look = self._looked[1]
         part = look.part
-        mask = _sharpened(part.pixels, _corrected(look, strokes) if strokes else look.mask)
+        mask = sharpened(part.pixels, _corrected(look, self._drawn, strokes) if strokes else look.mask)
         for stroke in strokes:
             _draw(mask, part, stroke, int(stroke.is_foreground))
         mask = largest_part(mask)
@@ -106,70 +110,76 @@ class Cutting:
         return Region(part.left, part.top, part.width, part.height, mask)
 
     def holds(self, point: Point, strokes: Sequence[Stroke]) -> bool:
-        """Whether a point lies in the part of the picture that is looked at."""
-        area = self._drawn.around(foreground(strokes), self._picture)
+        """Whether a point lies in the box, or so near to it or to a stroke that the thing is meant."""
+        area = self._drawn.around(foreground(strokes), MARGIN, self._picture)
         return area.left <= point[0] < area.right and area.top <= point[1] < area.bottom
 
 
 @dataclass(frozen=True)
 class _Look:
-    """A part of the picture, the same with fewer pixels, and on those the box, and what the box alone has found in it."""
+    """A part of the picture, the same with fewer pixels and with still fewer; what the box alone has found on those few, and
+    its mask on the `fine` ones."""
 
     part: Crop
+    fine: Crop
     coarse: Crop
-    inside: Mask
+    rough: Cut
     mask: Mask
 
 
 def _look(picture: Picture, area: Rectangle, drawn: Rectangle) -> _Look:
     part = crop(picture, area.left, area.top, area.right, area.bottom)
-    coarse = Crop(part.left, part.top, part.width, part.height, _coarse(part.pixels))
-    inside = _inside(coarse, drawn)
-    trimap = np.where(inside, np.uint8(_MAYBE), np.uint8(_BACKGROUND))
-    mask = _cut(coarse.pixels, trimap, ITERATIONS)
-    x, y, width, height = cv2.boundingRect(inside)
-    if not _is_plausible(mask, width, height):
+    fine = _of_about(part, FINE_PIXELS)
+    coarse = _of_about(fine, COARSE_PIXELS)
+    trimap = begun(coarse.pixels, _trimap(coarse, drawn))
+    rough = cut(coarse.pixels, trimap, ITERATIONS)
+    x, y, width, height = cv2.boundingRect(_inside(coarse, drawn))
+    if not _is_plausible(rough.mask, width, height):
         axes = (max(int(width * SEED), 1), max(int(height * SEED), 1))
-        cv2.ellipse(trimap, (x + width // 2, y + height // 2), axes, 0, 0, 360, _FOREGROUND, -1)
-        mask = _cut(coarse.pixels, trimap, 1)
-    return _Look(part, coarse, inside, mask)
+        cv2.ellipse(trimap, (x + width // 2, y + height // 2), axes, 0, 0, 360, FOREGROUND, -1)
+        rough = cut(coarse.pixels, trimap, 1)
+    return _Look(part, fine, coarse, rough, refined(fine.pixels, rough, _trimap(fine, drawn)))
 
 
-def _coarse(pixels: Pixels) -> Pixels:
-    height, width = pixels.shape[:2]
-    scale = math.sqrt(COARSE_PIXELS / (height * width))
-    return shrunk(pixels, max(round(max(height, width) * scale), 1))
+def _of_about(part: Crop, pixels: int) -> Crop:
+    """The same, shrunk to about so many pixels."""
+    height, width = part.pixels.shape[:2]
+    side = max(round(max(height, width) * math.sqrt(pixels / (height * width))), 1)
+    return Crop(part.left, part.top, part.width, part.height, shrunk(part.pixels, side))
 
 
-def _corrected(look: _Look, strokes: Sequence[Stroke]) -> Mask:
-    """What strokes make of what the box has found: 0 or 1."""
+def _corrected(look: _Look, drawn: Rectangle, strokes: Sequence[Stroke]) -> Mask:
+    """What strokes make of what the box has found: 0 or 1 for each of the fine pixels."""
+    trimap = _trimap(look.coarse, drawn, strokes)
     # Cut from the box anew, a background stroke over something red would make all that is red background.
-    trimap = np.where(look.inside, np.where(look.mask, np.uint8(_MAYBE), np.uint8(_MAYBE_NOT)), np.uint8(_BACKGROUND))
-    drawn_over = look.mask.copy()
+    was_not = (look.rough.mask == 0) & (_inside(look.coarse, drawn) != 0)
+    trimap[was_not & (trimap == MAYBE)] = MAYBE_NOT
+    rough = cut(look.coarse.pixels, trimap, 1)
+    _, _, width, height = cv2.boundingRect(_drawn_over(look.rough.mask, look.coarse, strokes))
+    if not _is_plausible(rough.mask, width, height):
+        return _drawn_over(look.mask, look.fine, strokes)
+    return refined(look.fine.pixels, rough, _trimap(look.fine, drawn, strokes))
+
+
+def _trimap(part: Crop, drawn: Rectangle, strokes: Sequence[Stroke] = ()) -> Mask:
+    """What is sure of a part: what lies outside the box, and what strokes say."""
+    trimap: Mask = np.where(_inside(part, drawn), np.uint8(MAYBE), np.uint8(BACKGROUND))
     for stroke in strokes:
         if stroke.is_foreground:
             reach = np.zeros_like(trimap)
-            _draw(reach, look.coarse, stroke, 1, REACH)
-            trimap[(reach != 0) & (trimap == _BACKGROUND)] = _MAYBE
+            _draw(reach, part, stroke, 1, REACH)
+            trimap[(reach != 0) & (trimap == BACKGROUND)] = MAYBE
     for stroke in strokes:
-        _draw(trimap, look.coarse, stroke, _FOREGROUND if stroke.is_foreground else _BACKGROUND)
-        _draw(drawn_over, look.coarse, stroke, int(stroke.is_foreground))
-    mask = _cut(look.coarse.pixels, trimap, 1)
-    _, _, width, height = cv2.boundingRect(drawn_over)
-    return mask if _is_plausible(mask, width, height) else drawn_over
+        _draw(trimap, part, stroke, FOREGROUND if stroke.is_foreground else BACKGROUND)
+    return trimap
 
 
-def _cut(pixels: Pixels, trimap: Mask, iterations: int) -> Mask:
-    """One run of GrabCut; `trimap` says what is sure and what is not."""
-    if not ((trimap == _BACKGROUND) | (trimap == _MAYBE_NOT)).any():
-        return np.ones_like(trimap)  # there is nothing around it: the box is the whole picture
-    if not ((trimap == _FOREGROUND) | (trimap == _MAYBE)).any():
-        return np.zeros_like(trimap)
-    cv2.setRNGSeed(1)  # of this thread: its clusters begin at random, and the same box shall give the same mask
-    labels = trimap.copy()
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(pixels, labels, (0, 0, 0, 0), *models, iterations, cv2.GC_INIT_WITH_MASK)
-    return np.asarray((labels == _FOREGROUND) | (labels == _MAYBE), dtype=np.uint8)
+def _drawn_over(mask: Mask, part: Crop, strokes: Sequence[Stroke]) -> Mask:
+    """A mask as if strokes were paint."""
+    painted: Mask = mask.copy()
+    for stroke in strokes:
+        _draw(painted, part, stroke, int(stroke.is_foreground))
+    return painted
 
 
 def _is_plausible(mask: Mask, width: int, height: int) -> bool:
@@ -178,35 +188,6 @@ def _is_plausible(mask: Mask, width: int, height: int) -> bool:
     _, _, found_width, found_height = cv2.boundingRect(part)
     enough = 0.12 * width * height
     return found_width >= 0.6 * width and found_height >= 0.6 * height and int(part.sum()) >= enough
-
-
-def _sharpened(pixels: Pixels, rough: Mask) -> Mask:
-    """A coarse mask at the size of `pixels`, its border drawn to the edges that are there by a guided filter.
-
-    The filter is that of He, Sun and Tang (2010) with the grey picture as its guide.
-    """
-    height, width = pixels.shape[:2]
-    resized = cv2.resize(rough.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    mask = np.asarray(resized, dtype=np.float32)
-    factor = width / rough.shape[1]
-    if factor > 1.25:
-        guide = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) / 255, dtype=np.float32)
-        mask = _guided(guide, mask, radius=max(2, round(2 * factor)), smoothness=1e-4)
-    return (mask >= 0.5).astype(np.uint8)
-
-
-def _guided(
-    guide: NDArray[np.float32], values: NDArray[np.float32], radius: int, smoothness: float
-) -> NDArray[np.float32]:
-    window = (2 * radius + 1, 2 * radius + 1)
-
-    def mean(of: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(cv2.boxFilter(of, -1, window, borderType=cv2.BORDER_REFLECT), dtype=np.float32)
-
-    guide_mean, values_mean = mean(guide), mean(values)
-    slope = (mean(guide * values) - guide_mean * values_mean) / (mean(guide * guide) - guide_mean**2 + smoothness)
-    filtered: NDArray[np.float32] = mean(slope) * guide + mean(values_mean - slope * guide_mean)
-    return filtered
 
 
 def _inside(part: Crop, drawn: Rectangle) -> Mask:

@@ -101,12 +101,10 @@ class PromptDrawing:
     def _proposed(self, points: Sequence[Point], labels: Sequence[float]) -> Region:
         """What the model says. Never empty: where it says nothing it is the box, else the pixel that was clicked on."""
         mask = largest_part(self._model.masks(self._embedding.result(), points, labels))
-        if not mask.any():
-            (left, top), (right, bottom) = self._box or (points[-1], (points[-1][0] + 1, points[-1][1] + 1))
-            mask[top:bottom, left:right] = 1
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-        return Region(left, top, right - left, bottom - top, np.ascontiguousarray(mask[top:bottom, left:right]))
+        if mask.any():
+            return Region(0, 0, self._picture.width, self._picture.height, mask)
+        (left, top), (right, bottom) = self._box or (points[-1], (points[-1][0] + 1, points[-1][1] + 1))
+        return Region(left, top, right - left, bottom - top, np.ones((1, 1), np.uint8))
 
     def _sketch(self, *more: Shape) -> Sketch:
         dots = tuple(Dot(at, "foreground" if belongs else "background") for at, belongs in self._clicks)

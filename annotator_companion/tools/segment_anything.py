@@ -35,6 +35,9 @@ DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
 FREE_SIDE = 1024
 LOW_MASK_SIDE = 256
 
+MAX_MASK_SIDE = 1024
+"""Pixels of a mask's longer side. Models see no more; of a large picture the decoder would return gigabytes of masks."""
+
 BELONGS, DOES_NOT, TOP_LEFT, BOTTOM_RIGHT, FILLS_UP = 1.0, 0.0, 2.0, 3.0, -1.0
 """Labels of points."""
 
@@ -46,7 +49,8 @@ _FLOAT, _UINT8 = "tensor(float)", "tensor(uint8)"
 
 @dataclass(frozen=True)
 class Embedding:
-    """A picture as the decoder knows it; `scale` leads from its pixels to those of the encoder's input."""
+    """A picture as the decoder knows it; `scale` leads from its pixels to those of the encoder's input. `width` and
+    `height` are those of the masks."""
 
     values: NDArray[np.float32]
     scale: float
@@ -90,10 +94,12 @@ class SegmentAnything:
         size = (max(round(width * scale), 1), max(round(height * scale), 1))
         scaled = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         [values] = _run(self._encoder, {self._input.name: self._tensor(np.asarray(scaled))}, [0])
-        return Embedding(np.asarray(values, dtype=np.float32), scale, width, height)
+        fewer = min(1.0, MAX_MASK_SIDE / max(height, width))
+        mask_size = max(round(width * fewer), 1), max(round(height * fewer), 1)
+        return Embedding(np.asarray(values, dtype=np.float32), scale, *mask_size)
 
     def masks(self, embedding: Embedding, points: Sequence[Point], labels: Sequence[float]) -> Mask:
-        """The mask (0 or 1, as large as the picture) that the model believes in most.
+        """The mask (0 or 1, of the whole picture, no side longer than `MAX_MASK_SIDE`) that the model believes in most.
 
         `points` are pixels of the picture. Raises `ModelFailed`, and `OutputsImplausible` for shapes that are none.
         """
@@ -111,7 +117,7 @@ class SegmentAnything:
         wanted = (embedding.height, embedding.width)
         if masks.ndim != 4 or masks.shape[2:] != wanted or quality.shape != masks.shape[:2] or not quality.size:
             raise OutputsImplausible(
-                f"the decoder returned masks {masks.shape} and qualities {quality.shape} for a picture of {wanted}"
+                f"the decoder returned masks {masks.shape} and qualities {quality.shape}; masks of {wanted} were asked for"
             )
         best = int(np.argmax(np.nan_to_num(quality[0], nan=-np.inf)))
         return np.asarray(masks[0, best] > 0, dtype=np.uint8)

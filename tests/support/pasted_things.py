@@ -98,7 +98,7 @@ def _thing(kind: str, dice: np.random.Generator, size: int) -> tuple[NDArray[np.
 
 def _cut_out(kind: str, number: int) -> tuple[NDArray[Any], Pixels]:
     if kind == "coin":
-        picture, labels, statistics = _coins()
+        picture, labels, statistics = coins()
         label = 1 + number % (len(statistics) - 1)
         x, y, width, height = statistics[label][:4]
         part = slice(y, y + height), slice(x, x + width)
@@ -113,7 +113,7 @@ def _cut_out(kind: str, number: int) -> tuple[NDArray[Any], Pixels]:
 
 
 @cache
-def _coins() -> tuple[Pixels, NDArray[np.int32], NDArray[np.int32]]:
+def coins() -> tuple[Pixels, NDArray[np.int32], NDArray[np.int32]]:
     """The picture, and which pixel belongs to which coin: those that were found whole."""
     picture: Pixels = pictures.coins()
     # Lit from above: the ground is brighter up there than some coins are.

@@ -12,7 +12,13 @@ import pytest
 from annotator_companion.tools import tools
 from annotator_companion.tools.base import Action, Dot, Picture, Pixels
 from annotator_companion.tools.prompt import Prompt
-from annotator_companion.tools.segment_anything import BELONGS, BOTTOM_RIGHT, TOP_LEFT, SegmentAnything
+from annotator_companion.tools.segment_anything import (
+    BELONGS,
+    BOTTOM_RIGHT,
+    MAX_MASK_SIDE,
+    TOP_LEFT,
+    SegmentAnything,
+)
 from models.errors import ModelFailed, OutputsImplausible, SettingsInvalid
 from tests.support.pasted_things import intersection_over_union
 from tests.support.tiny_promptable import write_model, write_promptable
@@ -82,6 +88,17 @@ def test_enter_ends_it(pair: tuple[Path, Path]) -> None:
     hand.box((30, 50, 100, 100))
     ended = hand.key("Enter")
     assert (ended.is_finished, ended.is_stored) == (True, False)
+
+
+def test_of_a_large_picture_the_mask_is_coarser(pair: tuple[Path, Path]) -> None:
+    picture, left, _ = two_discs()
+    large = Picture(cv2.resize(picture.pixels, (3200, 2000), interpolation=cv2.INTER_NEAREST).astype(np.uint8))
+    hand = Hand(Prompt(*pair), large)
+    sketch = hand.box((300, 500, 1000, 1000))
+    assert sketch.region is not None
+    assert sketch.region.mask.shape == (640, MAX_MASK_SIDE)
+    expected = cv2.resize(left, (3200, 2000), interpolation=cv2.INTER_NEAREST)
+    assert intersection_over_union(hand.mask(sketch), expected) > 0.85
 
 
 def test_where_the_model_says_nothing_it_is_the_box(pair: tuple[Path, Path]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +13,7 @@ from annotator_companion.node import Annotator
 from annotator_companion.settings import AnnotatorSettings
 from annotator_companion.tools import tools
 from companions import serving
+from companions.options import serve_options
 from companions.server import BuildPage, create_app
 from models.files import FILE_SYSTEM
 from models.identity import UUIDS_FILE, node_uuid
@@ -35,20 +36,9 @@ def make_app(
 
 
 @click.command()
-@click.option("--loop", "loop_host", metavar="HOST", help="The Learning Loop, with scheme and port. [LOOP_HOST]")
-@click.option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 means every network. [127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65535), help="TCP port to listen on. [8044]")
-@click.option("--name", metavar="NAME", help="How the Loop calls this annotator. [the name of this machine]")
+@serve_options("annotator", 8044)
 @click.option("--tools", "tool_names", metavar="NAMES", help="Tools, comma separated. [grabcut,livewire]")
-@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for all that is kept.")
-def serve(
-    loop_host: str | None,
-    host: str | None,
-    port: int | None,
-    name: str | None,
-    tool_names: str | None,
-    data_dir: Path | None,
-) -> None:
+def serve(tool_names: str | None, **common: Any) -> None:
     """Run an annotator for a Learning Loop until it is told to stop (Ctrl-C).
 
     \b
@@ -59,13 +49,6 @@ def serve(
     """
     from annotator_companion import page  # NiceGUI takes a second, which nobody waits for who asks for help
 
-    overrides = {
-        "loop_host": loop_host,
-        "bind_host": host,
-        "port": port,
-        "node_name": name,
-        "annotator_tools": None if tool_names is None else [each.strip() for each in tool_names.split(",")],
-        "data_folder": data_dir,
-    }
-    settings = AnnotatorSettings.load(os.environ, overrides)
+    names = None if tool_names is None else [each.strip() for each in tool_names.split(",")]
+    settings = AnnotatorSettings.load(os.environ, {**common, "annotator_tools": names})
     serving.run(lambda ending: make_app(settings, ending, page.mount), settings)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from companions.options import serve_options
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -38,12 +39,8 @@ def make_app(
 
 
 @click.command()
-@click.option("--loop", "loop_host", metavar="HOST", help="The Learning Loop, with scheme and port. [LOOP_HOST]")
-@click.option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 means every network. [127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65535), help="TCP port to listen on. [8024]")
-@click.option("--name", metavar="NAME", help="How the Loop calls this trainer. [the name of this machine]")
-@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for all that is kept.")
-def serve(loop_host: str | None, host: str | None, port: int | None, name: str | None, data_dir: Path | None) -> None:
+@serve_options("trainer", 8024)
+def serve(**common: Any) -> None:
     """Run a trainer for a Learning Loop until it is told to stop (Ctrl-C).
 
     \b
@@ -57,6 +54,5 @@ def serve(loop_host: str | None, host: str | None, port: int | None, name: str |
     from trainer_companion import page
     from trainer_companion.settings import TrainerSettings
 
-    overrides = {"loop_host": loop_host, "bind_host": host, "port": port, "node_name": name, "data_folder": data_dir}
-    settings = TrainerSettings.load(os.environ, overrides)
+    settings = TrainerSettings.load(os.environ, common)
     serving.run(lambda ending: make_app(settings, ending, page.mount), settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from annotator_companion.tools.base import Action, Line, Picture
 from models import plugins
 from models.errors import BundleError
 from tests.support.pasted_things import filled, intersection_over_union
-from tests.support.sample_packages import installed_into
+from tests.support.sample_packages import installed_into, make_importable
 from tests.unit.annotator_companion.hand import Hand, plain
 
 SAMPLE = Path(__file__).parent / "own_annotator"
@@ -29,9 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
-    monkeypatch.delitem(sys.modules, "magic_wand", raising=False)
-    importlib.invalidate_caches()
+    make_importable(site, "magic_wand", monkeypatch)
 
 
 @pytest.fixture

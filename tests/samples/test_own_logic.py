@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from models.bundle_format import WeightsSpec
 from models.errors import BundleError, ModelFailed, OutputsImplausible
 from models.heads.base import HeadContext
 from models.runtimes.base import LoadedModel, Runtime
-from tests.support.sample_packages import installed_into
+from tests.support.sample_packages import installed_into, make_importable
 
 SAMPLE = Path(__file__).parent / "own_logic"
 BUNDLE = SAMPLE / "bundle"
@@ -36,9 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample is installed for the time of one test."""
-    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
-    monkeypatch.delitem(sys.modules, "colour_blobs", raising=False)
-    importlib.invalidate_caches()
+    make_importable(site, "colour_blobs", monkeypatch)
 
 
 def the_weights() -> WeightsSpec:

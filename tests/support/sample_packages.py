@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import importlib
 import io
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+
+import pytest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,6 +25,13 @@ def installed_into(target: Path, sample: Path) -> Path:
     done = subprocess.run([*pip, *where], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return target
+
+
+def make_importable(site: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed into the folder `site` can be imported for the time of one test; `module` is imported anew."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    importlib.invalidate_caches()
 
 
 def wheel(sample: Path, folder: Path) -> Path:

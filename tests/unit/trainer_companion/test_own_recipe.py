@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from models.bundle import open_bundle
 from models.errors import InvalidInput
 from networks import bundles
 from tests.support.coco_folders import write_squares
-from tests.support.sample_packages import installed_into
+from tests.support.sample_packages import installed_into, make_importable
 from tests.support.training_sessions import session
 from trainer_companion import hyperparameters, recipes
 from trainer_companion.cli import main
@@ -29,9 +27,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
-    monkeypatch.delitem(sys.modules, "large_things", raising=False)
-    importlib.invalidate_caches()
+    make_importable(site, "large_things", monkeypatch)
 
 
 def test_without_the_package_the_variant_is_unknown() -> None:

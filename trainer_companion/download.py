@@ -25,6 +25,7 @@ from models.errors import ImageUnreadable, InputTooLarge, NotInLoop
 from models.files import FILE_SYSTEM, FileSystem, refusal
 from models.image_headers import DEFAULT_LIMITS, check_picture, read_header
 from models.wire.project_data import ImageData, ProjectData
+from trainer_companion.jpeg_inspection import JpegInspector
 from trainer_companion.loop_dataset import Stored
 
 log = logging.getLogger(__name__)
@@ -91,17 +92,28 @@ async def described(source: Source, ids: Sequence[str], progress: Progress) -> l
 
 
 class Images:
-    """The folder of the pictures of one project. `inspect` is given a file and its bytes, see `inspected`."""
+    """The folder of the pictures of one project. `inspect` is given a file and its bytes; without it, see `inspected`."""
 
     def __init__(self, folder: Path, files: FileSystem = FILE_SYSTEM, inspect: Inspect | None = None) -> None:
         self._folder = folder
         self._files = files
-        self._inspect = inspect or inspected
+        self._inspect = inspect
         self.fetched = 0
         """Pictures that came over the network since this was made."""
 
     async def fetch(self, source: Source, ids: Sequence[str], progress: Progress) -> Fetched:
-        """Have these pictures on the disk. Raises `LoopError` and `StorageRefused`; what has come by then stays."""
+        """Have these pictures on the disk. Raises `LoopError`, `StorageRefused` and `ChildFailed`; what has come by then
+        stays.
+        """
+        if self._inspect is not None:
+            return await self._fetch(source, ids, progress, self._inspect)
+        jpegs = JpegInspector()
+        try:
+            return await self._fetch(source, ids, progress, functools.partial(inspected, jpegs))
+        finally:
+            await _to_its_end(asyncio.to_thread(jpegs.close))
+
+    async def _fetch(self, source: Source, ids: Sequence[str], progress: Progress, inspect: Inspect) -> Fetched:
         ids = list(dict.fromkeys(ids))
         stored, missing, damaged = await asyncio.to_thread(self._there, ids)
         total, skipped = max(1, len(ids)), damaged
@@ -116,6 +128,15 @@ class Images:
                 for id in batch:
                     stored[id] = arrived.pop(id)
 
+        async def take(id: str, data: bytes) -> None:
+            nonlocal skipped
+            found = await asyncio.to_thread(self._take, id, data, inspect)
+            if found is None:
+                skipped += 1
+            else:
+                arrived[id] = found
+            progress((len(stored) + len(arrived) + skipped) / total)
+
         async def get(id: str) -> None:
             nonlocal skipped
             try:
@@ -125,12 +146,7 @@ class Images:
                 skipped += 1
                 return
             self.fetched += 1
-            found = await asyncio.to_thread(self._take, id, data)
-            if found is None:
-                skipped += 1
-            else:
-                arrived[id] = found
-            progress((len(stored) + len(arrived) + skipped) / total)
+            await _to_its_end(take(id, data))
             if len(arrived) >= SYNC_EVERY and not naming.locked():
                 await name_them()
 
@@ -188,7 +204,7 @@ class Images:
                 stored[id] = Stored(name, *size)
         return stored, missing, damaged
 
-    def _take(self, id: str, data: bytes) -> Stored | None:
+    def _take(self, id: str, data: bytes, inspect: Inspect) -> Stored | None:
         """Write a picture under a preliminary name; None where it is damaged, which is noted."""
         name = file_name(id)
         incoming = self._folder / f"{name}{INCOMING}"
@@ -197,7 +213,7 @@ class Images:
             with self._files.create_exclusive(incoming) as file:
                 file.write(data)
             try:
-                found = self._inspect(incoming, data)
+                found = inspect(incoming, data)
             except (ImageUnreadable, InputTooLarge) as error:
                 log.warning("image %s is left out: %s", id, error)
                 self._files.remove_tree(incoming)
@@ -224,32 +240,31 @@ def _jpeginfo() -> str | None:
     return shutil.which("jpeginfo")
 
 
-def inspected(path: Path, data: bytes) -> Stored:
+def inspected(jpegs: JpegInspector, path: Path, data: bytes) -> Stored:
     """The picture as displayed, once it is known to be whole: by jpeginfo where that is installed, else by decoding it.
 
     Blocks. Raises `ImageUnreadable` and `InputTooLarge`.
     """
     header = check_picture(data, DEFAULT_LIMITS)
     tool = _jpeginfo()
-    if tool is not None and header.format == "jpeg":
+    if header.format != "jpeg":
+        _decode(data)
+    elif tool is None:
+        if (flaw := jpegs.flaw(path)) is not None:
+            raise ImageUnreadable(f"The JPEG is damaged: {flaw}")
+    else:
         said = subprocess.run([tool, "-c", str(path)], capture_output=True, timeout=60, check=False)  # noqa: S603
         if b"OK" not in said.stdout:
             raise ImageUnreadable(f"jpeginfo finds it damaged: {said.stdout[-200:].decode('utf-8', 'replace').strip()}")
-    else:
-        _decode(data)
     return Stored("", header.width, header.height)
 
 
 def _decode(data: bytes) -> None:
-    """All of it, by Pillow, which sees damage inside a JPEG where OpenCV paints it grey and says nothing.
-
-    A JPEG is drawn small, in half the time: its whole code is read for that, too, and the same damage is found.
-    """
+    """All of it, by Pillow, which notices when the end is missing."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            picture.draft("L", (max(1, picture.width // 8), max(1, picture.height // 8)))
             picture.load()
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise ImageUnreadable(f"The picture cannot be decoded: {str(error)[:100]}.") from error

@@ -175,7 +175,7 @@ def test_after_a_power_cut_whatever_has_its_name_is_whole(tmp_path: Path, monkey
     loop = a_loop(5)
 
     def act(files: FileSystem, root: Path) -> None:
-        run_in_virtual_time(_fetched(Images(root / "images", files), loop))
+        run_in_virtual_time(_fetched(Images(root / "images", files, lambda path, data: Stored("", 32, 24)), loop))
 
     cut_short, finished = disks_after_every_cut(tmp_path, lambda root: None, act)
     dice = random.Random(1)

@@ -34,6 +34,9 @@ CAPABILITIES = ("segmentation",)
 LAST_ANSWERS = 200
 """Whose latency is remembered."""
 
+SOME_WAIT = 4
+"""Threads beyond one for each core: while some wait for a model that looks at a picture, other pages are answered."""
+
 STATUS_WITHIN_S = 10.0
 STORED_WITHIN_S = 30.0
 
@@ -70,7 +73,7 @@ class Annotator:
         self._since = now()
         self._tools = tools
         most_bytes = settings.picture_cache_mb * 2**20
-        self._threads = Threads(max(os.cpu_count() or 1, 2))
+        self._threads = Threads(max(os.cpu_count() or 1, 2) + SOME_WAIT)
         self._pictures = Pictures(self._fetch, self._threads, most_bytes, now)
         means = Means(tools, self._pictures, self._store, self._threads)
         self._histories = Histories(means, idle_s=settings.forget_after_minutes * 60, most_bytes=most_bytes, now=now)

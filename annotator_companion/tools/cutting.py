@@ -203,5 +203,6 @@ def _draw(mask: Mask, part: Crop, stroke: Stroke, value: int, reach: int = 0) ->
     coarseness = part.pixels.shape[1] / part.width if part.width else 1.0
     full = min(1.0, MAX_SIDE / max(part.width, part.height))
     width = max(round((BRUSH + 2 * reach) * coarseness / full), 1)
-    line = np.array([part.inward(point) for point in stroke.points], np.int32)
+    # OpenCV draws nothing of a line that has one point, and a click is a stroke.
+    line = np.array([part.inward(point) for point in (*stroke.points, stroke.points[-1])], np.int32)
     cv2.polylines(mask, [line], False, value, width)

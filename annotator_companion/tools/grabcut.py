@@ -74,4 +74,4 @@ class GrabCutDrawing:
 
     def _sketch(self) -> Sketch:
         strokes = self._strokes if self._held is None else [*self._strokes, self._held]
-        return Sketch(tuple(stroke.line for stroke in strokes), self._region)
+        return Sketch(tuple(stroke.shape for stroke in strokes), self._region)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from annotator_companion.tools.base import Action, Line, Look, Point
+from annotator_companion.tools.base import Action, Dot, Line, Look, Point
 
 MAX_POINTS = 4096
 """Of one stroke; beyond, every other one is left out."""
@@ -27,10 +27,10 @@ class Stroke:
             self.points = [*self.points[:-1:2], self.points[-1]]
 
     @property
-    def line(self) -> Line:
-        """As it is shown."""
+    def shape(self) -> Line | Dot:
+        """As it is shown: a click is a dot."""
         look: Look = "foreground" if self.is_foreground else "background"
-        return Line(tuple(self.points), look)
+        return Line(tuple(self.points), look) if len(self.points) > 1 else Dot(self.points[0], look)
 
 
 def foreground(strokes: Sequence[Stroke]) -> list[Point]:

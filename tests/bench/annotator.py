@@ -1,8 +1,9 @@
 """How long a person waits for the annotator, and how good one box is: `python -m tests.bench.annotator`.
 
-Everything on one photograph of 1920 x 1080 pixels. `node`: in this process, as an event of the Loop comes in. `whole way`: a
-page asks the embedded loop over HTTP, which asks an annotator, a process of its own, over Socket.IO. Quality: things
-pasted into photographs (`tests.support.pasted_things`), one box each.
+Everything on one photograph of 1920 x 1080 pixels, and again on the same enlarged to 12 megapixels. `node`: in this process,
+as an event of the Loop comes in. `whole way`: a page asks the embedded loop over HTTP, which asks an annotator, a process
+of its own, over Socket.IO. Quality, one box each: things pasted into photographs (`tests.support.pasted_things`), and
+things where they stand in photographs (`tests.support.outlined_things`).
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
 import numpy as np
 
@@ -34,11 +36,15 @@ from tests.bench import machine
 from tests.bench.photograph import write_photograph
 from tests.e2e.server_process import ServerProcess, free_port
 from tests.service.running_loop import RunningLoop
-from tests.support import pasted_things
+from tests.support import outlined_things, pasted_things
+from tests.support.pasted_things import Scene
 
 MOVES = 200
 BOXES = ((130, 500, 100), (1300, 60, 300), (640, 200, 640), (300, 60, 960))
 """Left, top and side, pixels."""
+
+LARGE = (4608, 2592)
+LARGE_BOXES = ((1500, 400, 960), (300, 100, 2400))
 
 CATEGORY = {"id": "8b0f0c3e-0000-4000-8000-000000000000", "name": "thing", "type": "segmentation"}
 CONTEXT = {"organization": "bench", "project": "annotator"}
@@ -69,7 +75,7 @@ def event(event_type: str, x: int, y: int, *, image: str = IMAGE, **more: Any) -
     return {**place, "event_type": event_type, **more}
 
 
-async def measure(send: Send, rounds: int, prefix: str) -> list[Times]:
+async def measure(send: Send, rounds: int, prefix: str, boxes: Sequence[tuple[int, int, int]] = BOXES) -> list[Times]:
     """The same story over whatever way `send` takes."""
     found: dict[str, Times] = {}
 
@@ -83,16 +89,16 @@ async def measure(send: Send, rounds: int, prefix: str) -> list[Times]:
 
     dice = np.random.default_rng(1)
     for _ in range(rounds):
-        for left, top, side in BOXES:
+        for left, top, side in boxes:
             await timed("box begun", "left_mouse_down", left, top)
-            for step in np.linspace(0, side, MOVES // len(BOXES)):
+            for step in np.linspace(0, side, MOVES // len(boxes)):
                 await timed("mouse move, box", "mouse_move", left + int(step), top + int(step))
             name = f"mouse-up, box of {side} px (GrabCut)"
             assert "polygon" in await timed(name, "left_mouse_up", left + side - 1, top + side - 1)
             middle: Any = (left + side // 2, top + side // 2)
             shift: Any = {"is_shift_key_pressed": True}
             await send(event("left_mouse_down", *middle, **shift))
-            for step in np.linspace(0, side / 4, MOVES // len(BOXES)):
+            for step in np.linspace(0, side / 4, MOVES // len(boxes)):
                 await timed("mouse move, stroke", "mouse_move", middle[0] + int(step), middle[1], **shift)
             await timed(f"mouse-up, stroke in {side} px", "left_mouse_up", middle[0] + side // 4, middle[1], **shift)
             await send(event("key_up", 0, 0, key_up="Escape"))
@@ -110,7 +116,9 @@ async def measure(send: Send, rounds: int, prefix: str) -> list[Times]:
     return list(found.values())
 
 
-async def in_process(jpeg: bytes, rounds: int) -> list[Times]:
+async def in_process(
+    jpeg: bytes, rounds: int, name: str = "node", boxes: Sequence[tuple[int, int, int]] = BOXES
+) -> list[Times]:
     """An event's way through the node."""
 
     async def fetch(_key: PictureKey) -> bytes:
@@ -129,8 +137,8 @@ async def in_process(jpeg: bytes, rounds: int) -> list[Times]:
         wall, cpu = time.perf_counter(), time.process_time()
         await send(event("mouse_move", 1, 1))
         first = ((time.perf_counter() - wall) * 1e3, (time.process_time() - cpu) * 1e3)
-        found = [Times("node: first move over a picture (decoded)", [first[0]], [first[1]])]
-        found += await measure(send, rounds, "node")
+        found = [Times(f"{name}: first move over a picture (decoded)", [first[0]], [first[1]])]
+        found += await measure(send, rounds, name, boxes)
         await histories.close()
         await pictures.close()
     return found
@@ -183,13 +191,20 @@ def whole_way(jpeg: bytes, rounds: int, folder: Path) -> list[Times]:
     return found
 
 
-def quality(count: int, width: int, height: int) -> str:
+def enlarged(jpeg: bytes) -> bytes:
+    """The same photograph as a better camera delivers it."""
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return cv2.imencode(".jpg", cv2.resize(picture, LARGE, interpolation=cv2.INTER_CUBIC))[1].tobytes()
+
+
+def quality(what: str, scenes: Iterable[Scene]) -> str:
     """Intersection over union after one box."""
     [tool] = tools(["grabcut"])
     found: dict[str, list[float]] = {}
     milliseconds = []
-    for seed in range(1000, 1000 + count):
-        shown = pasted_things.scene(seed, width, height)
+    for shown in scenes:
+        height, width = shown.mask.shape
         x, y, w, h = shown.box
         drawing = tool.begin(Picture(shown.pixels))
         start, end = (x, y), (x + w - 1, y + h - 1)
@@ -204,8 +219,8 @@ def quality(count: int, width: int, height: int) -> str:
     every = [each for some in found.values() for each in some]
     kinds = ", ".join(f"{kind} {statistics.median(some):.3f}" for kind, some in found.items())
     return (
-        f"{count} scenes of {width} x {height}: IoU median {statistics.median(every):.3f}, mean {statistics.mean(every):.3f}, "
-        f"worst tenth below {np.quantile(every, 0.1):.3f} (medians: {kinds}); "
+        f"{len(every)} {what}: IoU median {statistics.median(every):.3f}, mean {statistics.mean(every):.3f}, "
+        f"worst tenth below {np.quantile(every, 0.1):.3f} ({kinds}); "
         f"CPU ms a box: median {statistics.median(milliseconds):.0f}, longest {max(milliseconds):.0f}"
     )
 
@@ -222,13 +237,17 @@ def main() -> None:
         folder = Path(name)
         write_photograph(folder / "photograph.jpg")
         jpeg = (folder / "photograph.jpg").read_bytes()
-        found = asyncio.run(in_process(jpeg, given.rounds)) + whole_way(jpeg, given.rounds, folder)
+        found = asyncio.run(in_process(jpeg, given.rounds))
+        found += asyncio.run(in_process(enlarged(jpeg), given.rounds, "node, 12 Mpx", LARGE_BOXES))
+        found += whole_way(jpeg, given.rounds, folder)
     print("\n| ms | times | median | p95 | longest | CPU mean |\n|---|---|---|---|---|---|")
     for times in found:
         print(times.row())
     print()
-    for size in ((1280, 960), (2560, 1920)):
-        print(quality(given.scenes, *size))
+    for width, height in ((1280, 960), (2560, 1920)):
+        seeds = range(1000, 1000 + given.scenes)
+        print(quality(f"scenes of {width} x {height}", (pasted_things.scene(seed, width, height) for seed in seeds)))
+    print(quality("things where they stand", outlined_things.scenes().values()))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from annotator_companion.tools.base import Action, Box, Line, Picture, Pixels
+from annotator_companion.tools.base import Action, Box, Dot, Line, Picture, Pixels
 from annotator_companion.tools.grabcut import MAX_STROKES, GrabCut
 from annotator_companion.tools.strokes import MAX_POINTS
 from tests.support import outlined_things
@@ -115,6 +115,18 @@ def test_the_right_button_is_background_too() -> None:
     hand.box((95, 55, 131, 131))
     without = hand.mask(hand.drag((110, 100), (110, 140), is_right=True))
     assert not without[105:135, 110].any()
+
+
+def test_a_click_is_a_stroke() -> None:
+    picture, _ = disc()
+    hand = Hand(GrabCut(), picture)
+    before = hand.mask(hand.box((95, 55, 131, 131)))
+    clicked = hand.click((102, 120), shift=True)
+    assert clicked.shapes == (Dot((102, 120), "background"),)
+    assert before[120, 102]
+    assert not hand.mask(clicked)[119:122, 101:104].any()
+    back = hand.click((102, 120))
+    assert hand.mask(back)[119:122, 101:104].all()
 
 
 def test_a_foreground_stroke_reaches_out_of_the_box() -> None:

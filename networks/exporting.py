@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -15,6 +17,8 @@ from models.bundle_format import WeightsSpec
 from networks.base import Network
 
 OPSET = 18
+
+CHECKS = "TRANSFORMERS_DISABLE_TORCH_CHECK"
 
 
 def to_onnx(network: Network, path: Path) -> WeightsSpec:
@@ -28,7 +32,7 @@ def to_onnx(network: Network, path: Path) -> WeightsSpec:
     exporters_log = logging.getLogger("torch.onnx")
     level = exporters_log.level
     exporters_log.setLevel(logging.ERROR)  # it tells of every library that is not installed and not needed
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _without_checks():
         warnings.simplefilter("ignore")  # the exporter warns of its own future
         program = torch.onnx.export(
             network,
@@ -50,3 +54,17 @@ def to_onnx(network: Network, path: Path) -> WeightsSpec:
         input=spec,
         outputs={name: index for index, name in enumerate(network.output_names)},
     )
+
+
+@contextlib.contextmanager
+def _without_checks() -> Iterator[None]:
+    """`transformers` asserts shapes inside its networks, which ONNX has no operator for; the shapes are fixed here."""
+    before = os.environ.get(CHECKS)
+    os.environ[CHECKS] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[CHECKS]
+        else:
+            os.environ[CHECKS] = before

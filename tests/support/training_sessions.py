@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import torch
 
-from trainer_companion import dataset, hyperparameters
+from trainer_companion import hyperparameters
 from trainer_companion.edge_recipe import EdgeRecipe
-from trainer_companion.hyperparameters import Hyperparameters
 from trainer_companion.job import Job
+from trainer_companion.network_recipe import NetworkRecipe
 from trainer_companion.progress import Done, Event
-from trainer_companion.recipes import Session
+from trainer_companion.recipes import Session, dataset_for
 from trainer_companion.stopping import Stopping
 from trainer_companion.team import Team
 
@@ -52,18 +52,19 @@ def session(
     minutes: float | None = None,
     seed: int = 0,
     clock: Callable[[], float] | None = None,
+    recipe: NetworkRecipe | None = None,
     **turned: Any,
 ) -> HeardSession:
-    """A session on a CPU, alone, for 64-pixel pictures. `turned`: hyperparameters."""
+    """A session on a CPU, alone, for 64-pixel pictures. `recipe`: the edge family's by default. `turned`: hyperparameters."""
     given = {"resolution": 64, "max_batch_size": 6, **turned}
-    parsed = hyperparameters.parse(Hyperparameters, given)
+    parsed = hyperparameters.parse((recipe or EdgeRecipe()).hyperparameters, given)
     job = Job(dataset=pictures, variant=variant, base=base, hyperparameters=given, minutes=minutes, seed=seed)
-    found = dataset.read(pictures, compute_validation_set=parsed.compute_validation_set)
+    found = dataset_for(recipe or EdgeRecipe(), pictures, parsed)
     stopping = Stopping(minutes, clock) if clock is not None else Stopping(minutes)
     return HeardSession(job, folder, found, parsed, Team(), torch.device("cpu"), stopping)
 
 
-def train(of: HeardSession) -> Done:
-    """The recipe of the edge family, in this process."""
+def train(of: HeardSession, recipe: NetworkRecipe | None = None) -> Done:
+    """A recipe, that of the edge family by default, in this process."""
     torch.set_num_threads(1)
-    return EdgeRecipe().train(of)
+    return (recipe or EdgeRecipe()).train(of)

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from models.errors import BundleError
 from models.wire.model_information import Category
 from networks import bundles
 from networks.base import Network, family
 from trainer_companion.base_models import Adopted, adopt
-from trainer_companion.bases import Base, open_base
+from trainer_companion.bases import Base, open_base, prepared
 
 BOLT, NUT, SCREW = (Category(id=f"id-{name}", name=name) for name in ("bolt", "nut", "screw"))
 
@@ -81,4 +82,82 @@ def test_a_base_model_without_weights_is_refused(tmp_path: Path) -> None:
     base = written(tmp_path / "base", network(2, 1), [BOLT, NUT])
     (tmp_path / "base" / bundles.WEIGHTS).unlink()
     with pytest.raises(BundleError, match=r"no network\.pt"):
+        open_base(base.folder)
+
+
+# ── weights of others ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def foreign(folder: Path, name: str, content: Any) -> Base:
+    folder.mkdir()
+    (folder / "model.json").write_text(
+        '{"categories": [{"id": "id-bolt", "name": "bolt"}, {"id": "id-nut", "name": "nut"}]}'
+    )
+    if name.endswith(".safetensors"):
+        save_file(content, folder / name)
+    else:
+        torch.save(content, folder / name)
+    return open_base(folder)
+
+
+def of_another_program(old: Network) -> dict[str, torch.Tensor]:
+    return {f"module.net.{name}": tensor.clone() for name, tensor in old.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "best.pth", "wrapped.pt", "averaged.pt"])
+def test_weights_of_another_program_are_found_under_their_own_names(tmp_path: Path, name: str) -> None:
+    old, new = network(2, 1), network(2, 2)
+    content: Any = of_another_program(old)
+    if name == "wrapped.pt":
+        content = {"epoch": 7, "model": content}
+    if name == "averaged.pt":
+        content = {"model": of_another_program(network(2, 9)), "ema": {"module": content, "updates": 3}}
+    result = adopted(new, foreign(tmp_path / "base", name, content), [BOLT, NUT])
+    assert all(torch.equal(tensor, new.state_dict()[name]) for name, tensor in old.state_dict().items())
+    assert result.tensors == result.of
+
+
+def test_a_bare_file_of_weights_is_a_base_model_without_categories(tmp_path: Path) -> None:
+    old, new = network(2, 1), network(2, 2)
+    save_file(of_another_program(old), tmp_path / "weights.safetensors")
+    folder = prepared(tmp_path / "weights.safetensors", tmp_path / "job" / "base")
+    result = adopted(new, open_base(folder), [BOLT, NUT])
+    assert torch.equal(new.state_dict()["backbone.stem.0.weight"], old.state_dict()["backbone.stem.0.weight"])
+    assert result.classes == 0
+    assert 0 < result.tensors < result.of
+    with pytest.raises(BundleError, match="name a variant"):
+        _ = open_base(folder).architecture
+
+
+def test_code_in_a_file_of_weights_is_not_run(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+
+    class Trap:
+        def __reduce__(self) -> Any:
+            return Path.touch, (ran,)
+
+    base = foreign(tmp_path / "base", "model.pt", {"model": Trap()})
+    with pytest.raises(BundleError, match="is not run here"):
         adopted(network(2, 2), base, [BOLT, NUT])
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pth"])
+def test_a_damaged_file_of_weights_is_refused(tmp_path: Path, name: str) -> None:
+    base = foreign(tmp_path / "base", name, of_another_program(network(2, 1)))
+    base.weights.write_bytes(base.weights.read_bytes()[:2000])
+    with pytest.raises(BundleError, match="cannot be read as weights"):
+        adopted(network(2, 2), base, [BOLT, NUT])
+
+
+def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
+    base = foreign(tmp_path / "base", "model.pt", {"epoch": 3})
+    with pytest.raises(BundleError, match="holds no tensors"):
+        adopted(network(2, 2), base, [BOLT, NUT])
+
+
+def test_of_two_files_of_weights_none_is_guessed(tmp_path: Path) -> None:
+    foreign(tmp_path / "base", "a.pt", of_another_program(network(2, 1)))
+    (tmp_path / "base" / "b.pth").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"a\.pt, b\.pth"):
+        open_base(tmp_path / "base")

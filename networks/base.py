@@ -15,6 +15,7 @@ GROUP = "detector_appliance.networks"
 
 BUILT_IN = {
     "edge": "networks.edge:EdgeFamily",
+    "edge_classifier": "networks.classifier:ClassifierFamily",
     "d_fine": "networks.d_fine:DFineFamily",
 }
 """Name in `model.json` (`inference.family`) -> where the class is."""

@@ -67,13 +67,17 @@ class EdgeFamily:
 
     def build(self, architecture: Mapping[str, Any], class_count: int) -> EdgeNetwork:
         """See `networks.base.Family.build`."""
-        try:
-            checked = EdgeArchitecture.model_validate(dict(architecture))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "architecture"
-            raise BundleError(f"the edge family cannot build this network: {where}: {first['msg']}") from error
-        return EdgeNetwork(checked, class_count)
+        return EdgeNetwork(checked(architecture), class_count)
+
+
+def checked(architecture: Mapping[str, Any]) -> EdgeArchitecture:
+    """What `model.json` says of a network with one of the backbones here. Raises `BundleError`."""
+    try:
+        return EdgeArchitecture.model_validate(dict(architecture))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "architecture"
+        raise BundleError(f"the edge family cannot build this network: {where}: {first['msg']}") from error
 
 
 class EdgeNetwork(Network):
@@ -91,12 +95,8 @@ class EdgeNetwork(Network):
         self._architecture = architecture
         self.class_count = class_count
         self.input = input_spec(architecture.input_width, architecture.input_height)
-        if architecture.backbone == "residual":
-            self.backbone: nn.Module = ResidualBackbone(architecture.width, architecture.blocks)
-        else:
-            self.backbone = MobileNetV2Backbone(architecture.width)
+        self.backbone = backbone_of(architecture)
         channels = self.backbone.channels
-        assert isinstance(channels, tuple)
         self.heads = nn.ModuleList(LevelHead(each, channels[0], class_count) for each in channels)
 
     @property
@@ -127,7 +127,8 @@ class EdgeNetwork(Network):
         return torch.cat(centres), torch.cat(strides)
 
 
-def _convolution(into: int, out: int, size: int = 3, stride: int = 1, groups: int = 1, relu: bool = True) -> nn.Module:
+def convolution(into: int, out: int, size: int = 3, stride: int = 1, groups: int = 1, relu: bool = True) -> nn.Module:
+    """A convolution that keeps the size, or divides it by `stride`, with normalization, and ReLU6 where `relu` says so."""
     layers: list[nn.Module] = [
         nn.Conv2d(into, out, size, stride, size // 2, groups=groups, bias=False),
         nn.BatchNorm2d(out),
@@ -140,9 +141,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, into: int, out: int, stride: int) -> None:
         super().__init__()
-        self.first = _convolution(into, out, stride=stride)
-        self.second = _convolution(out, out, relu=False)
-        self.shortcut = nn.Identity() if stride == 1 and into == out else _convolution(into, out, 1, stride, relu=False)
+        self.first = convolution(into, out, stride=stride)
+        self.second = convolution(out, out, relu=False)
+        self.shortcut = nn.Identity() if stride == 1 and into == out else convolution(into, out, 1, stride, relu=False)
         self.relu = nn.ReLU6()
 
     def forward(self, features: Tensor) -> Tensor:
@@ -156,7 +157,7 @@ class ResidualBackbone(nn.Module):
     def __init__(self, width: float, blocks: int) -> None:
         super().__init__()
         stem, second, third, fourth = (_eights(channels * width) for channels in (16, 32, 64, 128))
-        self.stem = _convolution(3, stem, stride=2)
+        self.stem = convolution(3, stem, stride=2)
         self.to_4 = _stage(stem, second, blocks)
         self.to_8 = _stage(second, third, blocks)
         self.to_16 = _stage(third, fourth, blocks)
@@ -177,8 +178,8 @@ class InvertedResidual(nn.Module):
     def __init__(self, into: int, out: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = into * expansion
-        layers = [] if expansion == 1 else [_convolution(into, hidden, 1)]
-        layers += [_convolution(hidden, hidden, stride=stride, groups=hidden), _convolution(hidden, out, 1, relu=False)]
+        layers = [] if expansion == 1 else [convolution(into, hidden, 1)]
+        layers += [convolution(hidden, hidden, stride=stride, groups=hidden), convolution(hidden, out, 1, relu=False)]
         self.layers = nn.Sequential(*layers)
         self.adds = stride == 1 and into == out
 
@@ -193,7 +194,7 @@ class MobileNetV2Backbone(nn.Module):
     def __init__(self, width: float) -> None:
         super().__init__()
         channels = _eights(32 * width)
-        self.stem = _convolution(3, channels, stride=2)
+        self.stem = convolution(3, channels, stride=2)
         stages: list[nn.Module] = []
         taps: list[int] = []
         for expansion, usual, blocks, stride in _INVERTED_RESIDUALS:
@@ -213,12 +214,19 @@ class MobileNetV2Backbone(nn.Module):
         return eighth, self.to_16(eighth)
 
 
+def backbone_of(architecture: EdgeArchitecture) -> ResidualBackbone | MobileNetV2Backbone:
+    """A new one, which gives features with strides 8 and 16; `channels` says how many each."""
+    if architecture.backbone == "residual":
+        return ResidualBackbone(architecture.width, architecture.blocks)
+    return MobileNetV2Backbone(architecture.width)
+
+
 class LevelHead(nn.Module):
     """What the cells of one feature map say: distances (B, cells, 4) and logits (B, cells, C)."""
 
     def __init__(self, channels: int, hidden: int, class_count: int) -> None:
         super().__init__()
-        self.look = _convolution(channels, hidden)
+        self.look = convolution(channels, hidden)
         self.distances = nn.Conv2d(hidden, 4, 1)
         self.logits = nn.Conv2d(hidden, class_count, 1)
         nn.init.normal_(self.distances.weight, std=0.01)

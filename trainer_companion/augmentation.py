@@ -108,11 +108,16 @@ def augment(
     rng: np.random.Generator,
     out: Pixels,
 ) -> tuple[Boxes, NDArray[np.int64]]:
-    """Draw a changed picture into `out` (height, width, 3) and return the boxes (pixels of `out`) and classes in it."""
+    """Draw a changed picture into `out` (height, width, 3) and return the boxes (pixels of `out`) and classes in it.
+
+    Without boxes, the classes are those of the picture as a whole, and stay.
+    """
     height, width = out.shape[:2]
     how = choose_map(width, height, settings, rng)
     move_pixels(pixels, how, out)
     relight(out, settings.colour, rng)
+    if not len(boxes):
+        return boxes, classes
     moved, seen = move_boxes(boxes, how, width, height)
     return moved[seen], classes[seen]
 

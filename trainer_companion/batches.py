@@ -24,7 +24,7 @@ from trainer_companion.pixels import PictureStore
 @dataclass(frozen=True)
 class Batch:
     """`pictures`: uint8 (B, height, width, 3) RGB. `boxes`: float32 (B, M, 4) xyxy in pixels of the input; `classes`:
-    int64 (B, M), -1 where a picture has fewer than M boxes.
+    int64 (B, M), -1 where a picture has fewer than M boxes; of pictures that are classified as a whole, the first is theirs.
     """
 
     pictures: Tensor

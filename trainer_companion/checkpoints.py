@@ -20,7 +20,7 @@ SECONDS_BETWEEN = 30.0
 class Checkpoint:
     """`epoch` and `step` (of the epoch) are the next ones; `elapsed` in seconds. `identity` says of which training it is:
     one of other pictures, hyperparameters or network does not go on from here. `lr_factor` is below 1 after the loss was
-    lost. `since_better`: evaluations. `best`: what was said of the best model, JSON.
+    lost. `since_better`: evaluations. `best`: what was said of the best model, JSON; `best_rank`: that of its evaluation.
     """
 
     identity: str
@@ -36,8 +36,7 @@ class Checkpoint:
     batch_size: int = 0
     lr_factor: float = 1.0
     best_epoch: int = -1
-    best_map50: float = -1.0
-    best_map: float = 0.0
+    best_rank: tuple[float, float] = (0.0, 0.0)
     best: str = ""
     since_better: int = 0
     evaluations: int = 0

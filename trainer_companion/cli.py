@@ -17,12 +17,13 @@ import click
 
 from models.bundle_zip import pack
 from models.errors import DetectorApplianceError
-from trainer_companion import dataset, job
+from trainer_companion import job
 from trainer_companion.bases import prepared
+from trainer_companion.dataset import Dataset
 from trainer_companion.hyperparameters import parse, table
 from trainer_companion.launching import Training
 from trainer_companion.progress import Best, Event, Failed, Progress, Started, Warned
-from trainer_companion.recipes import recipe, recipe_of, recipes
+from trainer_companion.recipes import dataset_for, recipe, recipe_of, recipes
 from trainer_companion.serve import serve
 from trainer_companion.variants import DEFAULT
 
@@ -35,7 +36,7 @@ FOLDER = "training"
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
-    """Make a model of pictures and boxes.
+    """Make a model of pictures and boxes, or of pictures and their classes.
 
     \b
     trainer-companion train --coco DIR --out DIR      from a folder, without a Loop
@@ -47,7 +48,10 @@ def cli() -> None:
 
 @cli.command()
 @click.option(
-    "--coco", type=click.Path(path_type=Path), required=True, help="Folder with images/ and annotations.json."
+    "--coco",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder with images/ and annotations.json; for classes, a folder of pictures for each will do.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the model.")
 @click.option("--variant", help=f"Network to train; see `trainer-companion variants`.  [default: {DEFAULT}]")
@@ -90,8 +94,9 @@ def train(
         seed=seed,
         minutes=minutes,
     )
-    given = parse(recipe_of(asked).hyperparameters, hyperparameters)  # refused here, before anything is started
-    found = dataset.read(asked.dataset, compute_validation_set=given.compute_validation_set)
+    chosen = recipe_of(asked)
+    given = parse(chosen.hyperparameters, hyperparameters)  # refused here, before anything is started
+    found = dataset_for(chosen, asked.dataset, given)
     job.write(folder, asked)
     training = Training(folder, processes or _usual_processes(len(found.of("train"))), torchrun)
     printer = _Printer(found)
@@ -112,8 +117,8 @@ def train(
     job.forget(folder)
     printer.categories()
     click.echo(
-        f"mAP50 {done.map50:.3f}, mAP {done.map:.3f} on held-out pictures, after {done.epochs} epochs and "
-        f"{done.seconds:.0f} s ({_ENDS[done.reason]})."
+        f"On held-out pictures: {done.judgement}, after {done.epochs} epochs and {done.seconds:.0f} s "
+        f"({_ENDS[done.reason]})."
     )
     click.echo(f"{target} is the model; `converter-companion convert {target} --to litert` makes one for a device.")
 
@@ -145,7 +150,7 @@ def variants() -> None:
 class _Printer:
     """Tells a person how the training goes, not too often."""
 
-    def __init__(self, found: dataset.Dataset) -> None:
+    def __init__(self, found: Dataset) -> None:
         self._names = dict(zip(found.keys, (category.name for category in found.categories), strict=True))
         self._best: Best | None = None
         self._seconds_left: float | None = None
@@ -173,6 +178,7 @@ class _Printer:
             parts += [f"{event.images_per_second:.0f} pictures/s"] if event.images_per_second is not None else []
             parts += [f"{event.seconds_left:.0f} s left"] if event.seconds_left is not None else []
             parts += [f"mAP50 {event.map50:.3f}"] if event.map50 is not None else []
+            parts += [f"accuracy {event.accuracy:.3f}"] if event.accuracy is not None else []
             click.echo("  ".join(parts))
 
     def categories(self) -> None:
@@ -184,9 +190,10 @@ class _Printer:
             click.echo(f"  {self._names.get(key, key):24} {counts.tp} found, {counts.fn} missed, {counts.fp} wrong")
 
     def _is_news(self, event: Progress) -> bool:
-        if event.map50 is not None or event.seconds_left is None or self._seconds_left is None:
+        measured = event.map50 is not None or event.accuracy is not None
+        if measured or event.seconds_left is None or self._seconds_left is None:
             self._seconds_left = event.seconds_left
-            return event.map50 is not None
+            return measured
         if abs(self._seconds_left - event.seconds_left) < SECONDS_BETWEEN_LINES:
             return False
         self._seconds_left = event.seconds_left

@@ -1,4 +1,4 @@
-"""A folder of pictures with boxes, in COCO's form: what a recipe learns from.
+"""A folder of pictures in COCO's form, with boxes or with classes: what a recipe learns from.
 
     FOLDER/images/<file>       JPEG, PNG or WebP
     FOLDER/annotations.json    COCO: images, categories, annotations with bbox [x, y, width, height]
@@ -6,30 +6,45 @@
 Boxes are pixels of the picture as displayed (EXIF applied). Beside COCO's keys, an image may say its `split` (`train`,
 `val` or `test`) and its `loop_id`; a category its `loop_id`, `type` (`box`, `point`, `segmentation`, `classification`),
 `point_size` (pixels) and `color`. Where no image says a split, a hash of the file's name puts a fifth into `test`.
+
+The class of a picture as a whole is an annotation whose category is of type `classification`; whether it has a bbox makes no
+difference. Who learns classes may leave the types out where no picture has more than one annotation, and may do without
+annotations.json where the pictures of each class lie in a folder of their own: FOLDER/<class>/<file>, or
+FOLDER/train/<class>/<file> beside FOLDER/val and FOLDER/test.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from models.errors import ImageUnreadable, InputTooLarge, InvalidInput
 from models.image_headers import DEFAULT_LIMITS, read_header
 from models.wire.model_information import Category, CategoryType
+from trainer_companion import annotated, coco
+from trainer_companion.coco import ANNOTATIONS, IMAGES, Split
+from trainer_companion.wording import counted, listed
 
-ANNOTATIONS = "annotations.json"
-IMAGES = "images"
-
-MOST_BYTES = 4 * 1024**3
-"""How long `annotations.json` may be."""
+__all__ = [
+    "ANNOTATIONS",
+    "POINT_SIZE",
+    "VALIDATION_SHARE",
+    "Dataset",
+    "Learns",
+    "OfOtherKind",
+    "Picture",
+    "Split",
+    "checked",
+    "read",
+    "share",
+]
 
 TEST_SHARE = 0.2
 """How many of the pictures are held out, where the folder does not say."""
@@ -40,57 +55,25 @@ VALIDATION_SHARE = 0.1
 POINT_SIZE = 20
 """Side of the box that stands for a point (pixels), where its category does not say."""
 
-SMALLEST = 1.0
-"""Pixels; a box with a shorter side shows nothing."""
+Learns = Literal["things", "pictures"]
+"""What is learnt: where the things in a picture are (boxes and points), or which class a picture is as a whole."""
 
-Split = Literal["train", "val", "test"]
-
-_TRAINED = ("box", "point")
+_TRAINED: dict[Learns, tuple[CategoryType, ...]] = {"things": ("box", "point"), "pictures": ("classification",)}
 
 
-class _Image(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+class OfOtherKind(InvalidInput):
+    """The folder holds what other recipes learn; `fits` is what those learn."""
 
-    id: int | str
-    file_name: str = Field(min_length=1, max_length=1024)
-    width: int | None = Field(default=None, gt=0)
-    height: int | None = Field(default=None, gt=0)
-    split: Split | None = None
-    loop_id: str | None = None
-
-
-class _Category(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    id: int
-    name: str
-    loop_id: str | None = None
-    type: Annotated[CategoryType, BeforeValidator(lambda value: value or "box")] = "box"
-    point_size: int | None = Field(default=None, gt=0)
-    color: str | None = None
-
-
-class _Annotation(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    image_id: int | str
-    category_id: int
-    bbox: list[float] = Field(default_factory=list)
-    iscrowd: int = 0
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    images: list[_Image]
-    categories: list[_Category]
-    annotations: list[_Annotation] = Field(default_factory=list)
+    def __init__(self, message: str, fits: Learns) -> None:
+        super().__init__(message)
+        self.fits = fits
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
     """One picture. `boxes`: (N, 4) float32 x1, y1, x2, y2 in pixels of the picture, inside it; `classes`: (N,) int64,
-    indices into the dataset's categories. `width` and `height` in pixels, as displayed.
+    indices into the dataset's categories. A picture that is classified as a whole has no boxes and one class. `width` and
+    `height` in pixels, as displayed.
     """
 
     path: Path
@@ -105,11 +88,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a folder holds. `remarks`: what was left out, a sentence each, for the person who made the folder."""
+    """What a folder holds of what is learnt. `remarks`: what was left out, a sentence each, for the person who made it."""
 
     categories: tuple[Category, ...]
     pictures: tuple[Picture, ...]
     remarks: tuple[str, ...] = ()
+    learns: Learns = "things"
 
     def of(self, split: Split) -> tuple[Picture, ...]:
         """The pictures of one split."""
@@ -134,17 +118,32 @@ def share(identifier: str) -> float:
     return int(hashlib.sha256(identifier.encode()).hexdigest()[:8], 16) / 16**8
 
 
-def read(folder: Path, *, compute_validation_set: bool = False) -> Dataset:
+def read(folder: Path, *, learns: Learns = "things", compute_validation_set: bool = False) -> Dataset:
     """The dataset in `folder`; no picture is decoded yet. Blocks.
 
     `compute_validation_set`: a tenth of the pictures for training become `val`, by the hash of their `loop_id` (or name).
-    Raises `InvalidInput` where there is nothing to learn from, with what is missing.
+    Raises `InvalidInput` where there is nothing to learn from, with what is missing; `OfOtherKind` where other recipes
+    would find something.
     """
-    document = _document(folder / ANNOTATIONS)
+    root, document = _document(folder, learns)
     remarks: list[str] = []
-    categories, class_of = _categories(document.categories, remarks)
-    pictures, file_of = _pictures(folder / IMAGES, document.images, remarks)
-    pictures = _with_boxes(pictures, file_of, document.annotations, class_of, categories, remarks)
+    kinds = _kinds(document.categories, learns)
+    categories, class_of = _categories(document.categories, kinds, learns, remarks)
+    pictures, index_of = _pictures(root, document.images, remarks)
+    if learns == "things":
+        sizes = [(picture.width, picture.height) for picture in pictures]
+        boxes = annotated.things(sizes, index_of, document.annotations, class_of, categories, remarks)
+        pictures = [_with(picture, marked) for picture, marked in zip(pictures, boxes, strict=True)]
+    else:
+        if all(category.type is None for category in document.categories):
+            _require_one_each(annotated.several(index_of, document.annotations))
+        classes = annotated.whole(len(pictures), index_of, document.annotations, class_of, remarks)
+        found = [
+            _with(picture, marked) for picture, marked in zip(pictures, classes, strict=True) if marked is not None
+        ]
+        if not found:
+            raise InvalidInput(f"None of the {len(pictures)} pictures has a class; say of some which class they are.")
+        pictures = found
     pictures = _split(pictures, document.images, remarks)
     if compute_validation_set:
         pictures = [
@@ -153,16 +152,23 @@ def read(folder: Path, *, compute_validation_set: bool = False) -> Dataset:
             else picture
             for picture in pictures
         ]
-    return checked(Dataset(categories, tuple(pictures), tuple(remarks)))
+    return checked(Dataset(categories, tuple(pictures), tuple(remarks), learns))
 
 
 def checked(dataset: Dataset) -> Dataset:
     """The same, if something can be learnt from it. Raises `InvalidInput`."""
     training = dataset.of("train")
-    if not any(len(picture.boxes) for picture in training):
+    seen = sorted({int(kind) for picture in training for kind in picture.classes})
+    if dataset.learns == "things" and not seen:
         raise InvalidInput(
             f"None of the {len(training)} pictures for training has a box of a category that is trained; "
             "annotate some of them first."
+        )
+    if dataset.learns == "pictures" and len(seen) < 2:
+        name = repr(dataset.categories[seen[0]].name) if seen else "no class"
+        raise InvalidInput(
+            f"All of the {len(training)} pictures for training are of {name}; "
+            "a class is learnt beside others only: add pictures of another one."
         )
     return dataset
 
@@ -170,47 +176,82 @@ def checked(dataset: Dataset) -> Dataset:
 # ── parts of reading ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _document(path: Path) -> _Document:
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InputTooLarge(f"{path} is longer than {MOST_BYTES // 1024**3} GiB; split the dataset.")
-        return _Document.model_validate_json(path.read_bytes())
-    except OSError as error:
+def _document(folder: Path, learns: Learns) -> tuple[Path, coco.Document]:
+    """Where the pictures are, and what is said of them."""
+    if (folder / ANNOTATIONS).exists():
+        return folder / IMAGES, coco.document(folder)
+    found = coco.by_folders(folder)
+    if learns == "pictures":
+        if found is not None:
+            return folder, found
         raise InvalidInput(
-            f"{path} cannot be read ({error.strerror}); a dataset is a folder with {IMAGES}/ and {ANNOTATIONS}."
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InvalidInput(f"{path} is not in COCO's form: {where}: {first['msg']}.") from error
+            f"There is neither {ANNOTATIONS} in {folder}, nor a folder of pictures for each class; "
+            "one of these says which class a picture is."
+        )
+    if found is not None:
+        raise OfOtherKind(f"There is no {ANNOTATIONS} with boxes in {folder}, only pictures in folders.", "pictures")
+    return folder / IMAGES, coco.document(folder)
 
 
-def _categories(found: Sequence[_Category], remarks: list[str]) -> tuple[tuple[Category, ...], dict[int, int]]:
+def _kinds(found: Sequence[coco.Category], learns: Learns) -> list[CategoryType]:
+    """The type of each category; where no category of the folder says one, the one that is learnt."""
+    typed = any(category.type is not None for category in found)
+    usual: CategoryType = "box" if typed or learns == "things" else "classification"
+    return [category.type or usual for category in found]
+
+
+def _categories(
+    found: Sequence[coco.Category], kinds: Sequence[CategoryType], learns: Learns, remarks: list[str]
+) -> tuple[tuple[Category, ...], dict[int, int]]:
     """The categories that are trained, and COCO's id -> index among them."""
-    trained = [category for category in found if category.type in _TRAINED]
-    if left_out := [category.name for category in found if category.type not in _TRAINED]:
-        remarks.append(f"Boxes and points are trained; categories of other types are left out: {_listed(left_out)}.")
+    trained = [(category, kind) for category, kind in zip(found, kinds, strict=True) if kind in _TRAINED[learns]]
+    left_out = [category.name for category, kind in zip(found, kinds, strict=True) if kind not in _TRAINED[learns]]
     if not trained:
-        raise InvalidInput("There is no category of type box or point in the dataset; nothing can be learnt from it.")
+        missing = f"There is no category of type {' or '.join(_TRAINED[learns])} in the dataset"
+        other: Learns = "pictures" if learns == "things" else "things"
+        if any(kind in _TRAINED[other] for kind in kinds):
+            raise OfOtherKind(f"{missing}, which is all that this variant learns.", other)
+        raise InvalidInput(f"{missing}; nothing can be learnt from it.")
+    if left_out:
+        what = "Boxes and points" if learns == "things" else "Classes of whole pictures"
+        remarks.append(f"{what} are trained; categories of other types are left out: {listed(left_out)}.")
     if len({category.id for category in found}) != len(found):
         raise InvalidInput("Two categories of the dataset have the same id; their annotations cannot be told apart.")
-    keys = Counter(category.loop_id or category.name for category in trained)
+    keys = Counter(category.loop_id or category.name for category, _ in trained)
     if twice := [key for key, count in keys.items() if count > 1]:
         raise InvalidInput(f"Two categories are called {twice[0]!r}; give them different names.")
     made = tuple(
         Category(
             id=category.loop_id or category.name,
             name=category.name,
-            type=category.type,
+            type=kind,
             color=category.color,
-            point_size=(category.point_size or POINT_SIZE) if category.type == "point" else category.point_size,
+            point_size=(category.point_size or POINT_SIZE) if kind == "point" else category.point_size,
         )
-        for category in trained
+        for category, kind in trained
     )
-    return made, {category.id: index for index, category in enumerate(trained)}
+    return made, {category.id: index for index, (category, _) in enumerate(trained)}
 
 
-def _pictures(folder: Path, found: Sequence[_Image], remarks: list[str]) -> tuple[list[Picture], dict[int | str, int]]:
+def _require_one_each(several: int) -> None:
+    """Where categories say no types, an annotation is a picture's class only if there is no other one."""
+    if several:
+        raise OfOtherKind(
+            f"No category of the dataset says a type, and {counted(several, 'picture')} of it "
+            f"{'has' if several == 1 else 'have'} several annotations; which class a picture is as a whole would be said by a "
+            "single one, or by categories of type classification.",
+            "things",
+        )
+
+
+def _with(picture: Picture, marked: annotated.Marked) -> Picture:
+    boxes, classes = marked
+    return replace(picture, boxes=boxes, classes=classes)
+
+
+def _pictures(
+    folder: Path, found: Sequence[coco.Image], remarks: list[str]
+) -> tuple[list[Picture], dict[int | str, int]]:
     """The pictures whose files are there, without boxes yet, and COCO's id -> index among them."""
     pictures: list[Picture] = []
     index_of: dict[int | str, int] = {}
@@ -228,9 +269,7 @@ def _pictures(folder: Path, found: Sequence[_Image], remarks: list[str]) -> tupl
         split = image.split or "train"
         pictures.append(Picture(path, image.file_name, *size, split, none, np.empty(0, np.int64), image.loop_id))
     if lost:
-        remarks.append(
-            f"Left out, because the file cannot be read: {_counted(len(lost), 'picture')} ({_listed(lost)})."
-        )
+        remarks.append(f"Left out, because the file cannot be read: {counted(len(lost), 'picture')} ({listed(lost)}).")
     if not pictures:
         raise InvalidInput(f"There are no pictures in {folder} that {ANNOTATIONS} names; nothing can be learnt.")
     return pictures, index_of
@@ -244,7 +283,7 @@ def _inside(folder: Path, name: str) -> Path | None:
     return folder / parts
 
 
-def _size(path: Path, image: _Image) -> tuple[int, int] | None:
+def _size(path: Path, image: coco.Image) -> tuple[int, int] | None:
     """Width and height as displayed, from the JSON or else from the file; None where there is no such picture."""
     try:
         if image.width is not None and image.height is not None:
@@ -255,71 +294,7 @@ def _size(path: Path, image: _Image) -> tuple[int, int] | None:
     return header.width, header.height
 
 
-def _with_boxes(
-    pictures: list[Picture],
-    index_of: Mapping[int | str, int],
-    annotations: Iterable[_Annotation],
-    class_of: Mapping[int, int],
-    categories: Sequence[Category],
-    remarks: list[str],
-) -> list[Picture]:
-    boxes: list[list[tuple[float, float, float, float]]] = [[] for _ in pictures]
-    classes: list[list[int]] = [[] for _ in pictures]
-    clipped = dropped = crowds = 0
-    for annotation in annotations:
-        index, class_index = index_of.get(annotation.image_id), class_of.get(annotation.category_id)
-        if index is None or class_index is None:
-            continue
-        if annotation.iscrowd:
-            crowds += 1
-            continue
-        category, picture = categories[class_index], pictures[index]
-        corners = _corners(annotation.bbox, category.point_size if category.type == "point" else None)
-        inside = None if corners is None else _clipped(corners, picture.width, picture.height)
-        if inside is None:
-            dropped += 1
-            continue
-        clipped += inside != corners and category.type != "point"
-        boxes[index].append(inside)
-        classes[index].append(class_index)
-    if clipped:
-        remarks.append(f"Cut off at the edge of the picture: {_counted(clipped, 'box', 'boxes')}.")
-    if dropped:
-        remarks.append(f"Left out, because empty or outside of the picture: {_counted(dropped, 'box', 'boxes')}.")
-    if crowds:
-        remarks.append(f"Left out, because they mean a crowd (iscrowd): {_counted(crowds, 'box', 'boxes')}.")
-    return [
-        replace(
-            picture,
-            boxes=np.asarray(boxes[index], np.float32).reshape(-1, 4),
-            classes=np.asarray(classes[index], np.int64),
-        )
-        for index, picture in enumerate(pictures)
-    ]
-
-
-def _corners(bbox: Sequence[float], point_size: int | None) -> tuple[float, float, float, float] | None:
-    """x1, y1, x2, y2; for a point, of the box that stands for it. None for what is no box."""
-    if len(bbox) != 4 or not np.isfinite(bbox).all():
-        return None
-    x, y, width, height = bbox
-    if point_size is not None:
-        half = point_size / 2
-        x, y = x + width / 2, y + height / 2
-        return x - half, y - half, x + half, y + half
-    return x, y, x + width, y + height
-
-
-def _clipped(
-    corners: tuple[float, float, float, float], width: int, height: int
-) -> tuple[float, float, float, float] | None:
-    x1, y1, x2, y2 = corners
-    x1, x2 = max(x1, 0.0), min(x2, float(width))
-    y1, y2 = max(y1, 0.0), min(y2, float(height))
-    return (x1, y1, x2, y2) if x2 - x1 >= SMALLEST and y2 - y1 >= SMALLEST else None
-
-
-def _split(pictures: list[Picture], images: Sequence[_Image], remarks: list[str]) -> list[Picture]:
+def _split(pictures: list[Picture], images: Sequence[coco.Image], remarks: list[str]) -> list[Picture]:
     """Make sure that there are pictures to learn from and others to be judged by."""
     said = any(image.split is not None for image in images)
     if said and any(picture.split != "train" for picture in pictures):
@@ -333,12 +308,3 @@ def _split(pictures: list[Picture], images: Sequence[_Image], remarks: list[str]
     if not held_out or len(held_out) == len(pictures):
         held_out = {min(pictures, key=lambda picture: share(picture.name)).name}
     return [replace(picture, split="test" if picture.name in held_out else "train") for picture in pictures]
-
-
-def _counted(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

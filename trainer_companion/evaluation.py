@@ -1,4 +1,6 @@
-"""How good a model is on pictures that it has not learnt from: mAP, the best confidence, right and wrong by category."""
+"""How good a model is on pictures that it has not learnt from: mAP or accuracy, the best confidence, right and wrong by
+category.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from trainer_companion import samples
 from trainer_companion.batches import boxes_at, floats
 from trainer_companion.dataset import Picture
 from trainer_companion.pixels import PictureStore
-from trainer_companion.progress import Confusion
+from trainer_companion.progress import Confusion, Judged
 from trainer_companion.team import Team
 
 CONFUSION_IOU = 0.5
@@ -37,11 +39,11 @@ THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.01), 2)
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What was detected in one picture, most certain first. `boxes` (N, 4) float32 xyxy pixels of the input, `classes`
-    (N,) int64, `scores` (N,) float32.
+    """What was detected in one picture, most certain first. `boxes` (N, 4) float32 xyxy pixels of the input, or None where
+    the picture was classified as a whole, `classes` (N,) int64, `scores` (N,) float32.
     """
 
-    boxes: NDArray[np.float32]
+    boxes: NDArray[np.float32] | None
     classes: NDArray[np.int64]
     scores: NDArray[np.float32]
 
@@ -51,6 +53,9 @@ class Evaluation:
     """`map50` and `map` (IoU 0.5 to 0.95) as COCO has them, 0..1; `conf_threshold` is the confidence with the highest F1,
     and `confusion` (one a category, in their order) counts there, at `CONFUSION_IOU`.
     `seen`: what was found in some of the pictures, by their place among those that were looked at, for people.
+
+    Of what classifies pictures as a whole: `accuracy`, the share of the pictures whose surest class is the right one, and
+    `sureness`, the mean confidence in it where it is (0 elsewhere), both 0..1.
     """
 
     map50: float
@@ -59,6 +64,18 @@ class Evaluation:
     f1: float
     confusion: tuple[Confusion, ...]
     seen: Mapping[int, Found] = field(default_factory=dict, compare=False)
+    accuracy: float | None = None
+    sureness: float = 0.0
+
+    @property
+    def judged(self) -> Judged:
+        """What is told of it."""
+        return Judged(map50=self.map50, map=self.map, accuracy=self.accuracy)
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Of two models, the one with the higher rank is better."""
+        return (self.map50, self.map) if self.accuracy is None else (self.accuracy, self.sureness)
 
 
 def evaluate(
@@ -79,8 +96,12 @@ def evaluate(
     answer = None
     if team.leads:
         seen = sorted(everything)
-        truth = [(boxes_at(pictures[index], spec.width, spec.height), pictures[index].classes) for index in seen]
-        answer = judge([everything[index] for index in seen], truth, network.class_count, spec.width, spec.height)
+        looked_at = [everything[index] for index in seen]
+        if any(each.boxes is None for each in looked_at):
+            answer = judge_whole(looked_at, [int(pictures[index].classes[0]) for index in seen], network.class_count)
+        else:
+            truth = [(boxes_at(pictures[index], spec.width, spec.height), pictures[index].classes) for index in seen]
+            answer = judge(looked_at, truth, network.class_count, spec.width, spec.height)
         shown = {index: everything[index] for index in samples.chosen(pictures) if index in everything}
         answer = replace(answer, seen=shown)
     answer = team.share(answer)
@@ -115,7 +136,9 @@ def decode(network: Network, outputs: list[NDArray[np.float32]]) -> Found:
         class_count=network.class_count,
     )
     seen = head.decode(outputs, context)
-    assert seen.boxes is not None
+    if seen.boxes is None:
+        surest = np.argsort(-seen.scores, kind="stable")
+        return Found(None, seen.classes[surest], seen.scores[surest])
     boxes = geometry.clip_boxes(seen.boxes, network.input.width, network.input.height)
     if head.needs_nms:
         best = geometry.nms(boxes, seen.scores, seen.classes, NMS_IOU, MOST_DETECTIONS)
@@ -134,13 +157,51 @@ def judge(found: Sequence[Found], truth: Sequence[Truth], class_count: int, widt
     scores, classes, right = _matched(found, truth)
     things = sum((np.bincount(kinds, minlength=class_count) for _, kinds in truth), np.zeros(class_count, np.int64))
     conf_threshold, f1 = best_threshold(scores, right, int(things.sum()))
-    shown = scores >= conf_threshold
-    confusion = []
-    for index in range(class_count):
+    return Evaluation(map50, mean, conf_threshold, f1, _confusion(scores, classes, right, things, conf_threshold))
+
+
+def judge_whole(found: Sequence[Found], truth: Sequence[int], class_count: int) -> Evaluation:
+    """All numbers from the classes that were seen in pictures, and the one that each has. Pure.
+
+    Every class that reaches the confidence counts, as a device answers with all of them: the best confidence is one at which
+    it answers with the right one and no other.
+    """
+    scores = np.concatenate([np.empty(0, np.float32), *(each.scores for each in found)])
+    classes = np.concatenate([np.empty(0, np.int64), *(each.classes for each in found)])
+    right = classes == np.repeat(np.asarray(truth, np.int64), [len(each.classes) for each in found])
+    things = np.bincount(np.asarray(truth, np.int64), minlength=class_count)
+    conf_threshold, f1 = best_threshold(scores, right, len(truth))
+    sure = [
+        float(each.scores[0]) if len(each.classes) and each.classes[0] == kind else 0.0
+        for each, kind in zip(found, truth, strict=True)
+    ]
+    pictures = max(1, len(truth))
+    return Evaluation(
+        map50=0.0,
+        map=0.0,
+        conf_threshold=conf_threshold,
+        f1=f1,
+        confusion=_confusion(scores, classes, right, things, conf_threshold),
+        accuracy=sum(each > 0 for each in sure) / pictures,
+        sureness=sum(sure) / pictures,
+    )
+
+
+def _confusion(
+    scores: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    right: NDArray[np.bool_],
+    things: NDArray[np.int64],
+    threshold: float,
+) -> tuple[Confusion, ...]:
+    """Of the detections that reach the threshold, by category. `things`: how many there are of each."""
+    shown = scores >= threshold
+    counted = []
+    for index, there in enumerate(things):
         mine = shown & (classes == index)
         hits = int((mine & right).sum())
-        confusion.append(Confusion(tp=hits, fp=int(mine.sum()) - hits, fn=int(things[index]) - hits))
-    return Evaluation(map50, mean, conf_threshold, f1, tuple(confusion))
+        counted.append(Confusion(tp=hits, fp=int(mine.sum()) - hits, fn=int(there) - hits))
+    return tuple(counted)
 
 
 def best_threshold(scores: NDArray[np.float32], right: NDArray[np.bool_], things: int) -> tuple[float, float]:
@@ -161,6 +222,7 @@ def _matched(
     """Score, class and rightness of every detection: the most certain takes the thing of its class that it overlaps most."""
     scores, classes, right = [], [], []
     for seen, (boxes, kinds) in zip(found, truth, strict=True):
+        assert seen.boxes is not None
         overlap = geometry.iou_matrix(seen.boxes, boxes)
         overlap[seen.classes[:, None] != kinds[None, :]] = 0
         hits = np.zeros(len(seen.scores), np.bool_)
@@ -196,6 +258,7 @@ def coco_map(
     detections = [
         {"image_id": image, "category_id": int(kind), "bbox": box.tolist(), "score": float(score)}
         for image, seen in enumerate(found)
+        if seen.boxes is not None
         for box, kind, score in zip(geometry.xyxy_to_xywh(seen.boxes), seen.classes, seen.scores, strict=True)
     ]
     if not things or not detections:

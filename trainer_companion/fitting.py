@@ -138,7 +138,7 @@ class _Fit:
         self.evaluation_seconds = 0.0
         self.evaluated_at = self.stopping.elapsed
         self.share = 0.0
-        self.map50: float | None = None
+        self.measured: Evaluation | None = None
 
     # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -310,10 +310,10 @@ class _Fit:
         )
         state.evaluations += 1
         state.since_better += 1
-        self.map50 = measured.map50
-        if state.best_epoch < 0 or (measured.map50, measured.map) > (state.best_map50, state.best_map):
+        self.measured = measured
+        if state.best_epoch < 0 or measured.rank > state.best_rank:
             state.since_better = 0
-            state.best_epoch, state.best_map50, state.best_map = state.epoch, measured.map50, measured.map
+            state.best_epoch, state.best_rank = state.epoch, measured.rank
             if self.team.leads:
                 best = self.keep_best(self.average.network, measured, state.epoch, state.evaluations)
                 state.best = best.model_dump_json()
@@ -328,6 +328,7 @@ class _Fit:
         seconds = max(elapsed - self.said_at, 1e-9)
         rate = self.pictures_seen * self.team.size / seconds if self.pictures_seen else None
         used = torch.cuda.max_memory_allocated(self.device) / 1e9 if self.device.type == "cuda" else None
+        measured = self.measured
         left = elapsed / self.share * (1 - self.share) if self.share > 0.01 else None
         self.session.say(
             Progress(
@@ -335,14 +336,15 @@ class _Fit:
                 epoch=self.state.epoch,
                 step=self.state.step,
                 loss=loss,
-                map50=self.map50,
+                map50=None if measured is None or measured.accuracy is not None else measured.map50,
+                accuracy=None if measured is None else measured.accuracy,
                 images_per_second=rate,
                 seconds_left=0.0 if reason else left,
                 gpu_memory_gb=used,
             )
         )
         self.window, self.pictures_seen, self.said_at = [], 0, elapsed
-        self.map50 = self.epoch_loss = None
+        self.measured = self.epoch_loss = None
 
     def _save(self) -> None:
         """Write down where the training stands; what is written is known to be good."""

@@ -18,8 +18,9 @@ from models.wire.training import PretrainedModel
 from trainer_companion import job as jobs
 from trainer_companion import samples
 from trainer_companion.bases import Base, open_base
+from trainer_companion.dataset import Learns
 from trainer_companion.hyperparameters import Hyperparameters
-from trainer_companion.progress import Best, Confusion, Done, Started, Warned
+from trainer_companion.progress import Best, Confusion, Done, Judged, Started, Warned
 from trainer_companion.recipes import Session
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class NetworkRecipe:
     """
 
     name: str
+    learns: Learns = "things"
     family: str
     networks: Sequence[Variant]
     by_class: Sequence[str] = ()
@@ -101,13 +103,12 @@ class NetworkRecipe:
             return self._write_best(session, best, evaluation, epoch, number)
 
         fitted = fit(session, learning, keep_best)
-        map50, mean = on_test_pictures(session, fitted.best)
+        judged = on_test_pictures(session, fitted.best)
         return Done(
+            **dict(judged),
             reason=fitted.reason,
             epochs=fitted.epochs,
             best_epoch=fitted.best.epoch,
-            map50=map50,
-            map=mean,
             seconds=session.stopping.elapsed,
             bundle=fitted.best.bundle,
         )
@@ -241,28 +242,26 @@ class NetworkRecipe:
             raise refusal(error, "keep the best model") from error
         confusion: dict[str, Confusion] = dict(zip(session.dataset.keys, evaluation.confusion, strict=True))
         return Best(
+            **dict(evaluation.judged),
             epoch=epoch,
-            map50=evaluation.map50,
-            map=evaluation.map,
             conf_threshold=evaluation.conf_threshold,
             confusion_matrix=confusion,
             bundle=str(target),
         )
 
 
-def on_test_pictures(session: Session, best: Best) -> tuple[float, float]:
-    """mAP50 and mAP of the best model on the test pictures; those it was chosen by, where there are no others."""
+def on_test_pictures(session: Session, best: Best) -> Judged:
+    """How good the best model is on the test pictures; on those it was chosen by, where there are no others."""
     from networks.bundles import read
     from trainer_companion.evaluation import evaluate
     from trainer_companion.pixels import open_store
 
     test = session.dataset.of("test")
     if not test or not session.dataset.of("val"):
-        return best.map50, best.map
+        return Judged(map50=best.map50, map=best.map, accuracy=best.accuracy)
     network = read(open_bundle(Path(best.bundle), verify_hashes=False)).to(session.device)
     store = open_store(test, network.input.width, network.input.height, session.folder / "test.pixels", session.team)
-    measured = evaluate(network, store, test, session.team, session.device)
-    return measured.map50, measured.map
+    return evaluate(network, store, test, session.team, session.device).judged
 
 
 def input_size(dataset: Dataset, resolution: int, *, keep_aspect: bool) -> tuple[int, int]:
@@ -286,20 +285,21 @@ def identity(session: Session, network: Network) -> str:
         session.hyperparameters.model_dump(exclude=lasting),
         session.job.seed,
         str(session.job.base),
-        [(picture.name, picture.split, len(picture.boxes)) for picture in session.dataset.pictures],
+        [(picture.name, picture.split, picture.classes.tolist()) for picture in session.dataset.pictures],
     ]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def _about(session: Session, evaluation: Evaluation, epoch: int) -> dict[str, Any]:
     """What model.json says of its training."""
+    good = {"map50": evaluation.map50, "map": evaluation.map}
+    if evaluation.accuracy is not None:
+        good = {"accuracy": evaluation.accuracy}
     return {
         "variant": session.job.variant,
         "seed": session.job.seed,
         "epochs": epoch,
-        "map50": round(evaluation.map50, 4),
-        "map": round(evaluation.map, 4),
-        "f1": round(evaluation.f1, 4),
+        **{name: round(value, 4) for name, value in (good | {"f1": evaluation.f1}).items()},
     }
 
 

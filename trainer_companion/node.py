@@ -298,7 +298,8 @@ class Trainer:
             ended=self._now(),
             outcome="aborted" if run.aborted else "finished" if run.uploaded else "failed",
             model_id=run.model_id,
-            map50=run.best.map50 if run.best is not None else None,
+            map50=run.best.map50 if run.best is not None and run.best.accuracy is None else None,
+            accuracy=run.best.accuracy if run.best is not None else None,
             errors=run.errors,
         )
         await asyncio.to_thread(self._clean_up, run)

@@ -24,6 +24,8 @@ from ui.kit.table import Table
 from ui.kit.tiles import Tile
 from ui.kit.words import Button, Words, chip, heading, paragraph
 
+_HELD_OUT = "{} on pictures held out"
+
 COLUMNS = ("Category", "Right", "Wrong", "Missed", "Precision", "Recall")
 
 
@@ -86,7 +88,7 @@ class _Page:
                 with ui.element("div").classes("card"):
                     self._loss = Chart("Loss", "", least_top=0.1)
                 with ui.element("div").classes("card"):
-                    self._map50 = Chart("mAP50 on pictures held out", "%", top=100)
+                    self._good = Chart(_HELD_OUT.format("mAP50"), "%", top=100)
         with ui.element("section").classes("section") as self._categories:
             heading("The best model, by category")
             self._table = Table("Right, wrong and missed by category, on pictures held out", COLUMNS)
@@ -172,7 +174,9 @@ class _Page:
     def _show_curve(self, curve: Curve) -> None:
         self._learning.set_visibility(bool(curve.loss))
         self._loss.show({"Loss": curve.loss}, (curve.begin, curve.end))
-        self._map50.show({"mAP50": curve.map50}, (curve.begin, curve.end))
+        name, values = ("Accuracy", curve.accuracy) if curve.accuracy else ("mAP50", curve.map50)
+        self._good.rename(_HELD_OUT.format(name))
+        self._good.show({name: values}, (curve.begin, curve.end))
 
     def _show_rows(self, rows: tuple[Row, ...]) -> None:
         self._categories.set_visibility(bool(rows))
@@ -187,7 +191,7 @@ class _Page:
                 self._pictures = [self._picture() for _ in pictures]
         for (picture, words), shown in zip(self._pictures, pictures, strict=True):
             picture.show(shown.source, shown.width, shown.height, shown.marks, described(shown.marks))
-            words.text = f"{len(shown.marks)} found, {shown.things} marked by people"
+            words.text = shown.words
 
     def _picture(self) -> tuple[Picture, Words]:
         with ui.element("div").classes("stack"):

@@ -25,6 +25,23 @@ class _Event(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+class Judged(_Event):
+    """How good a model is on pictures that are held out, 0..1: `map50` and `map` of one that finds things, `accuracy`, the
+    share of the pictures whose surest class is the right one, of one that classifies pictures as a whole; its mAPs say nothing.
+    """
+
+    map50: float = 0.0
+    map: float = 0.0
+    accuracy: float | None = None
+
+    @property
+    def judgement(self) -> str:
+        """For people."""
+        if self.accuracy is not None:
+            return f"accuracy {self.accuracy:.3f}"
+        return f"mAP50 {self.map50:.3f}, mAP {self.map:.3f}"
+
+
 class Started(_Event):
     """The training is prepared and begins. `epoch`: 0, or that in which it goes on. Counts of images are of pictures
     that are used; `hyperparameters` are all that are in force, `batch_size` (pictures a step and process) as it was found.
@@ -48,7 +65,8 @@ class Progress(_Event):
     """Now and then, at least at the end of each epoch. `share` of the whole; `loss` is the mean since the last one,
     and where `step` is 0 that of the whole epoch before.
 
-    `map50` is that of the epoch's model on the pictures held out, None where it was not measured since.
+    `map50`, or `accuracy` of what classifies pictures, is that of the epoch's model on the pictures held out, None where it
+    was not measured since.
     """
 
     event: Literal["progress"] = "progress"
@@ -57,21 +75,20 @@ class Progress(_Event):
     step: int
     loss: float | None = None
     map50: float | None = None
+    accuracy: float | None = None
     images_per_second: float | None = None
     seconds_left: float | None = None
     gpu_memory_gb: float | None = None
 
 
-class Best(_Event):
+class Best(Judged):
     """A model better than all before it lies in `bundle` (a folder, format `appliance_pytorch`), complete.
 
-    `confusion_matrix` counts at `confusion_iou` and `conf_threshold`, the confidence with the highest F1.
+    `confusion_matrix` counts at `conf_threshold`, the confidence with the highest F1, and, of boxes, at `confusion_iou`.
     """
 
     event: Literal["best"] = "best"
     epoch: int
-    map50: float
-    map: float
     conf_threshold: float
     confusion_iou: float = 0.5
     confusion_matrix: dict[str, Confusion]
@@ -85,17 +102,15 @@ class Warned(_Event):
     message: str
 
 
-class Done(_Event):
-    """The end. `bundle` is the best model; its `map50` and `map` are those on the test pictures (on those held out,
-    where there are no test pictures). `reason`: all `epochs`, `minutes` over, `patience` lost, or `stopped` by SIGTERM.
+class Done(Judged):
+    """The end. `bundle` is the best model; it is judged on the test pictures (on those held out, where there are no test
+    pictures). `reason`: all `epochs`, `minutes` over, `patience` lost, or `stopped` by SIGTERM.
     """
 
     event: Literal["done"] = "done"
     reason: Literal["epochs", "minutes", "patience", "stopped"]
     epochs: int
     best_epoch: int
-    map50: float
-    map: float
     seconds: float
     bundle: str
 

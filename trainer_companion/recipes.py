@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 from models import plugins
 from models.errors import InvalidInput
 from models.wire.training import PretrainedModel
-from trainer_companion.dataset import Dataset
+from trainer_companion import dataset
+from trainer_companion.dataset import Dataset, Learns, OfOtherKind
 from trainer_companion.hyperparameters import Hyperparameters
 from trainer_companion.job import Job
 from trainer_companion.progress import Done, Event, say
@@ -30,6 +31,7 @@ GROUP = "detector_appliance.recipes"
 
 BUILT_IN = {
     "edge": "trainer_companion.edge_recipe:EdgeRecipe",
+    "edge_classifier": "trainer_companion.classifier_recipe:ClassifierRecipe",
     "d_fine": "trainer_companion.d_fine_recipe:DFineRecipe",
 }
 """Name -> where the class is. The module of a recipe loads no PyTorch: the node reads its variants."""
@@ -65,10 +67,12 @@ class Recipe(Protocol):
     """Called in the subprocess of the training, except for the attributes, which the node reads in its own process.
 
     `name`: what stands behind "architecture" in the Loop. `variants`: what a person can choose; names are unique over all
-    recipes. `hyperparameters`: the pydantic model with all that may be turned, a subclass of `Hyperparameters`.
+    recipes. `hyperparameters`: the pydantic model with all that may be turned, a subclass of `Hyperparameters`. `learns`:
+    `things`, boxes and points, or `pictures`, the class of each picture as a whole; a class without it learns things.
     """
 
     name: str
+    learns: Learns
     hyperparameters: type[Hyperparameters]
 
     @property
@@ -105,6 +109,23 @@ def recipes() -> list[Recipe]:
 def variants() -> list[PretrainedModel]:
     """Everything that a person can choose: what a trainer tells the Loop as `pretrained_models`."""
     return [variant for each in recipes() for variant in each.variants]
+
+
+def learns(recipe: Recipe) -> Learns:
+    """What it learns; things, where it does not say."""
+    said: Learns = getattr(recipe, "learns", "things")
+    return said
+
+
+def dataset_for(recipe: Recipe, folder: Path, given: Hyperparameters) -> Dataset:
+    """What the recipe can learn from a folder. Blocks. Raises `InvalidInput` with what is missing, and, where the folder
+    holds what others learn, with the variants to choose from.
+    """
+    try:
+        return dataset.read(folder, learns=learns(recipe), compute_validation_set=given.compute_validation_set)
+    except OfOtherKind as error:
+        names = [variant.name for each in recipes() if learns(each) == error.fits for variant in each.variants]
+        raise InvalidInput(f"{error} These variants learn from this dataset: {', '.join(names)}.") from error
 
 
 def recipe_of(job: Job) -> Recipe:

@@ -94,6 +94,7 @@ class LastRun(BaseModel):
     outcome: Literal["finished", "failed", "aborted"]
     model_id: str | None = None
     map50: float | None = None
+    accuracy: float | None = None
     errors: dict[str, str] = Field(default_factory=dict)
 
 

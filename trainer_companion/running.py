@@ -123,6 +123,7 @@ class Running:
             epoch=done.best_epoch,
             map50=done.map50,
             map=done.map,
+            accuracy=done.accuracy,
             conf_threshold=threshold,
             confusion_matrix=matrix,
             bundle=done.bundle,

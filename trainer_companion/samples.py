@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.errors import ImageUnreadable, InputTooLarge
@@ -35,18 +37,21 @@ Box = tuple[float, float, float, float]
 
 
 class Seen(BaseModel):
-    """One thing: name of its category, confidence 0..1, `box` left, top, width, height in pixels of the picture."""
+    """One thing: name of its category, confidence 0..1, `box` left, top, width, height in pixels of the picture; without a
+    box it is the class of the picture as a whole.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     category: str
     confidence: float
-    box: Box
+    box: Box | None = None
 
 
 class Sample(BaseModel):
     """One picture: `file` is its name below `images/`, `width` and `height` are pixels as displayed, `things` how many
-    people have marked in it. Only what the model is sure of (its `conf_threshold`) is in `found`.
+    people have marked in it. Only what the model is sure of (its `conf_threshold`) is in `found`. `said`: the class that
+    people gave it, where whole pictures are classified.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -56,6 +61,7 @@ class Sample(BaseModel):
     height: int
     things: int
     found: tuple[Seen, ...] = ()
+    said: str | None = None
 
 
 class Samples(BaseModel):
@@ -72,7 +78,7 @@ def chosen(pictures: Sequence[Picture]) -> list[int]:
 
     def rank(index: int) -> tuple[bool, float]:
         picture = pictures[index]
-        return len(picture.boxes) == 0, share(picture.loop_id or picture.name)
+        return len(picture.classes) == 0, share(picture.loop_id or picture.name)
 
     return sorted(range(len(pictures)), key=rank)[:MOST]
 
@@ -87,26 +93,34 @@ def of(dataset: Dataset, evaluation: Evaluation, epoch: int, width: int, height:
             Seen(
                 category=dataset.categories[kind].name,
                 confidence=round(float(score), 3),
-                box=(
-                    round(float(x1) * across, 1),
-                    round(float(y1) * down, 1),
-                    round(float(x2 - x1) * across, 1),
-                    round(float(y2 - y1) * down, 1),
-                ),
+                box=None if seen.boxes is None else _in_picture(seen.boxes[row], across, down),
             )
-            for (x1, y1, x2, y2), kind, score in zip(seen.boxes, seen.classes, seen.scores, strict=True)
+            for row, (kind, score) in enumerate(zip(seen.classes, seen.scores, strict=True))
             if score >= evaluation.conf_threshold
         ]
+        classified = dataset.learns == "pictures" and len(picture.classes) > 0
         made.append(
             Sample(
                 file=picture.name,
                 width=picture.width,
                 height=picture.height,
-                things=len(picture.boxes),
+                things=len(picture.classes),
                 found=tuple(found[:MOST_FOUND]),
+                said=dataset.categories[picture.classes[0]].name if classified else None,
             )
         )
     return Samples(epoch=epoch, pictures=tuple(made))
+
+
+def _in_picture(corners: NDArray[np.float32], across: float, down: float) -> Box:
+    """Left, top, width and height of x1, y1, x2, y2, stretched."""
+    x1, y1, x2, y2 = (float(value) for value in corners)
+    return (
+        round(x1 * across, 1),
+        round(y1 * down, 1),
+        round((x2 - x1) * across, 1),
+        round((y2 - y1) * down, 1),
+    )
 
 
 def write(folder: Path, dataset: Dataset, evaluation: Evaluation, epoch: int, width: int, height: int) -> None:

@@ -14,10 +14,10 @@ import cv2
 import torch
 
 from models.errors import DetectorApplianceError
-from trainer_companion import dataset, hyperparameters, job
+from trainer_companion import hyperparameters, job
 from trainer_companion.memory import AgainWithLess
 from trainer_companion.progress import Failed, Warned, say
-from trainer_companion.recipes import Session, recipe_of
+from trainer_companion.recipes import Session, dataset_for, recipe_of
 from trainer_companion.stopping import Stopping, on_sigterm
 from trainer_companion.team import joined
 
@@ -29,7 +29,7 @@ def run(folder: Path) -> None:
     given = hyperparameters.parse(recipe.hyperparameters, asked.hyperparameters)
     stopping = Stopping(_sooner(asked.minutes, given.minutes))
     with on_sigterm(stopping), joined(asked.device) as (team, device):
-        found = dataset.read(asked.dataset, compute_validation_set=given.compute_validation_set)
+        found = dataset_for(recipe, asked.dataset, given)
         session = Session(asked, folder, found, given, team, device, stopping)
         for remark in found.remarks:
             session.say(Warned(message=remark))

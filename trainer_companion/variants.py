@@ -74,4 +74,29 @@ D_FINE_VARIANTS = (
 )
 """All want a graphics card for their training, and many pictures where they begin from scratch."""
 
+CLASSIFIER_VARIANTS = (
+    Variant(
+        "edge-classify-128",
+        "Edge classifier, tiny (128 px)",
+        "One class a picture. Plain residual network, 0.6 million weights: trained within minutes on a CPU.",
+        {"backbone": "residual", "width": 1.0, "blocks": 1},
+        128,
+    ),
+    Variant(
+        "edge-classify-224",
+        "Edge classifier, small (224 px)",
+        "One class a picture. Plain residual network, 1.0 million weights: for details that 128 pixels do not show.",
+        {"backbone": "residual", "width": 1.0, "blocks": 2},
+        224,
+    ),
+    Variant(
+        "edge-classify-mobilenet-224",
+        "Edge classifier MobileNetV2 (224 px)",
+        "One class a picture. MobileNetV2 at its full width: for a Coral, with many pictures to learn from.",
+        {"backbone": "mobilenet_v2", "width": 1.0},
+        224,
+    ),
+)
+"""One class for a picture as a whole, not boxes."""
+
 DEFAULT = "edge-residual-320"

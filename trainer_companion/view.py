@@ -54,12 +54,16 @@ TRIED_AGAIN = "It is tried again by itself, at least every 5 minutes."
 
 @dataclass(frozen=True)
 class Curve:
-    """Loss and mAP50 (percent) evenly over the training so far, and what stands at both ends of it."""
+    """Loss and mAP50 (percent) evenly over the training so far, and what stands at both ends of it.
+
+    `accuracy` (percent) is there of what classifies pictures as a whole, in place of mAP50.
+    """
 
     loss: tuple[float | None, ...] = ()
     map50: tuple[float | None, ...] = ()
     begin: str = ""
     end: str = ""
+    accuracy: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture with what the best model finds in it; `things`: how many people have marked there."""
+    """A picture with what the best model finds in it; `things`: how many people have marked there, `said`: the class that
+    they gave it, where whole pictures are classified.
+    """
 
     source: str
     width: int
     height: int
     marks: tuple[Mark, ...]
     things: int
+    said: str | None = None
+
+    @property
+    def words(self) -> str:
+        """What people see there, for comparison."""
+        return (
+            f"{len(self.marks)} found, {self.things} marked by people"
+            if self.said is None
+            else f"People say {self.said}"
+        )
 
 
 @dataclass(frozen=True)
@@ -140,7 +156,9 @@ def sentence(run: Run | None, last: LastRun | None, state: str, does: str, share
         return "Idle: trainings are begun in the Loop."
     ended = f"training {last.training_number} of {last.organization}/{last.project}"
     how = {"finished": "is finished", "failed": "failed", "aborted": "was aborted"}[last.outcome]
-    good = "" if last.map50 is None or last.outcome == "aborted" else f" (mAP50 {last.map50:.3f})"
+    good = "" if last.map50 is None else f" (mAP50 {last.map50:.3f})"
+    good = good if last.accuracy is None else f" (accuracy {last.accuracy:.3f})"
+    good = "" if last.outcome == "aborted" else good
     return f"Idle. The last one, {ended}, {how}{good}."
 
 
@@ -184,6 +202,9 @@ def curve(points: Sequence[Progress]) -> Curve:
         evenly((point.share, None if point.map50 is None else 100 * point.map50) for point in points),
         f"epoch {first.epoch}",
         f"epoch {last.epoch}",
+        evenly((point.share, None if point.accuracy is None else 100 * point.accuracy) for point in points)
+        if any(point.accuracy is not None for point in points)
+        else (),
     )
 
 
@@ -192,7 +213,10 @@ def numbers(run: Run, watched: Watched, limit_gb: float) -> tuple[tuple[str, str
     best, now, started = run.best, watched.progress, watched.started
     found: list[tuple[str, str, str]] = []
     if best is not None:
-        found.append(("Best mAP50", f"{best.map50:.3f}", f"mAP {best.map:.3f}, epoch {best.epoch}"))
+        if best.accuracy is None:
+            found.append(("Best mAP50", f"{best.map50:.3f}", f"mAP {best.map:.3f}, epoch {best.epoch}"))
+        else:
+            found.append(("Best accuracy", f"{best.accuracy:.3f}", f"epoch {best.epoch}"))
         found.append(("Confidence", f"{best.conf_threshold:.2f}", "from which a detection counts"))
     if run.train_images is not None:
         found.append(("Pictures", _count(run.train_images), f"and {_count(run.test_images or 0)} held out"))

@@ -150,6 +150,7 @@ def _shown(run: Run, sight: _Sight) -> tuple[Shown, ...]:
                 for each in sample.found
             ),
             sample.things,
+            sample.said,
         )
         for number, sample in enumerate(sight.samples.pictures)
     )

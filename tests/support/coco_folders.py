@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 COLOURS = {"red": (220, 40, 40), "blue": (40, 40, 220), "green": (40, 200, 40)}
 
@@ -36,6 +37,37 @@ def write_squares(
         images.append(image(number + 1, f"{number:03}.png", size, split="test" if number % 4 == 3 else "train"))
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
     return write_annotations(folder, images, categories, annotations)
+
+
+def write_classified(
+    folder: Path, count: int = 24, *, size: int = 64, names: Sequence[str] = ("red", "blue", "green"), seed: int = 0
+) -> Path:
+    """`count` pictures of `size` pixels with a square in one of the colours, which is the class of the picture; every fourth
+    is of split `test`.
+    """
+    rng = np.random.default_rng(seed)
+    (folder / "images").mkdir(parents=True)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number in range(count):
+        kind = number % len(names)
+        cv2.imwrite(str(folder / "images" / f"{number:03}.png"), square_of(names[kind], rng, size)[..., ::-1])
+        held_out = number // len(names) % 4 == 3
+        images.append(image(number + 1, f"{number:03}.png", size, split="test" if held_out else "train"))
+        annotations.append({"id": number + 1, "image_id": number + 1, "category_id": kind + 1})
+    categories = [{"id": n + 1, "name": name, "type": "classification"} for n, name in enumerate(names)]
+    return write_annotations(folder, images, categories, annotations)
+
+
+def square_of(name: str, rng: np.random.Generator, size: int = 64) -> NDArray[np.uint8]:
+    """A picture (size, size, 3) RGB with a square of that colour somewhere."""
+    picture: NDArray[np.uint8] = np.full((size, size, 3), 120, np.uint8) + rng.integers(
+        0, 20, (size, size, 3), np.uint8
+    )
+    side = int(rng.integers(size // 4, size // 2))
+    x, y = (int(value) for value in rng.integers(0, size - side, 2))
+    picture[y : y + side, x : x + side] = COLOURS[name]
+    return picture
 
 
 def image(identity: int, name: str, size: int = 64, **more: Any) -> dict[str, Any]:

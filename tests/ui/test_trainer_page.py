@@ -129,6 +129,21 @@ async def test_pictures_are_shown_with_what_the_best_model_finds_in_them(user: U
 
 
 @visit_of(trainer_with(TRAINING), page.build)
+async def test_what_classifies_pictures_is_shown_with_its_accuracy_and_classes(
+    user: User, trainer: FakeTrainer
+) -> None:
+    whole = Shown("/pictures/samples/run/0", 640, 480, (Mark("rusty", 0.93),), 1, "clean")
+    curve = Curve((2.0, 1.5, 1.2), (None, None, None), "epoch 0", "epoch 12", (None, 40.0, 90.0))
+    trainer.told.value = replace(TRAINING, curve=curve, pictures=(whole,))
+
+    await user.should_see("People say clean", retries=50)
+    assert [(mark["kind"], mark["words"]) for mark in only(user, Picture).props["marks"]] == [("whole", "rusty 93%")]
+    _, good = all_of(user, Chart)
+    assert good.props["series"] == [{"name": "Accuracy", "values": [None, 40.0, 90.0]}]
+    assert good.props["label"] == "Accuracy on pictures held out"
+
+
+@visit_of(trainer_with(TRAINING), page.build)
 async def test_a_training_is_stopped_at_once(user: User, trainer: FakeTrainer) -> None:
     await press(user, "Stop and keep the model")
     assert trainer.deeds.done == [("stop",)]

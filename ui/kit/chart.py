@@ -33,6 +33,12 @@ class Chart(ui.element, component="chart.js"):
         self.props.update(label=label, unit=unit, span=span, series=[], ends=None)
         self.props.update(stacked=stacked, least_top=least_top, fixed_top=top or 0)
 
+    def rename(self, label: str) -> None:
+        """Another label."""
+        if label != self.props["label"]:
+            self.props["label"] = label
+            self.update()
+
     def show(self, series: Mapping[str, Values], ends: tuple[str, str] | None = None) -> None:
         """Other values, by their names; `ends`: what the first and the last of them are of."""
         new = [

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from networks.base import Network, input_spec
-from tests.support.coco_folders import write_squares
+from tests.support.coco_folders import write_classified, write_squares
 from trainer_companion import dataset
-from trainer_companion.evaluation import Found, Truth, best_threshold, decode, evaluate, judge
+from trainer_companion.evaluation import Evaluation, Found, Truth, best_threshold, decode, evaluate, judge, judge_whole
 from trainer_companion.pixels import open_store
 from trainer_companion.team import Team
 
@@ -83,6 +83,86 @@ def test_the_best_confidence_has_the_highest_f1() -> None:
     assert f1 == 1.0
 
 
+# ── classes of whole pictures ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def classified(*scores: float) -> Found:
+    """A picture with these scores of its classes, one after the other, as the device's head gives them."""
+    values = np.array(scores, np.float32)
+    order = np.argsort(-values, kind="stable")
+    return Found(None, order.astype(np.int64), values[order])
+
+
+def test_pictures_whose_surest_class_is_right_make_the_accuracy() -> None:
+    seen = [
+        classified(0.9, 0.06, 0.04),
+        classified(0.2, 0.7, 0.1),
+        classified(0.5, 0.4, 0.1),
+        classified(0.1, 0.3, 0.6),
+    ]
+    measured = judge_whole(seen, [0, 1, 1, 2], 3)
+    assert measured.accuracy == 0.75
+    assert measured.sureness == pytest.approx((0.9 + 0.7 + 0.0 + 0.6) / 4)
+    assert (measured.map50, measured.map) == (0.0, 0.0)
+
+
+def test_the_best_confidence_is_one_at_which_right_classes_are_answered_and_no_others() -> None:
+    seen = [classified(0.9, 0.06, 0.04), classified(0.3, 0.6, 0.1), classified(0.455, 0.3, 0.245)]
+    measured = judge_whole(seen, [0, 1, 2], 3)
+    assert 0.45 < measured.conf_threshold <= 0.6, "the third picture is doubtful, and nothing is said of it"
+    assert [(each.tp, each.fp, each.fn) for each in measured.confusion] == [(1, 0, 0), (1, 0, 0), (0, 0, 1)]
+    assert measured.f1 == pytest.approx(0.8)
+
+
+def test_a_wrong_class_is_wrong_for_itself_and_missed_for_the_right_one() -> None:
+    measured = judge_whole([classified(0.96, 0.04)] * 3, [0, 0, 1], 2)
+    assert [(each.tp, each.fp, each.fn) for each in measured.confusion] == [(2, 1, 0), (0, 0, 1)]
+
+
+def test_of_two_models_with_the_same_accuracy_the_surer_one_is_better() -> None:
+    right = [judge_whole([classified(score, 1 - score)], [0], 2) for score in (0.6, 0.9)]
+    assert [each.accuracy for each in right] == [1.0, 1.0]
+    assert right[1].rank > right[0].rank
+    assert right[0].rank > judge_whole([classified(0.1, 0.9)], [0], 2).rank
+    assert Evaluation(0.4, 0.9, 0.5, 0.5, ()).rank > Evaluation(0.3, 1.0, 0.5, 0.5, ()).rank, "mAP50 counts first"
+
+
+def test_without_pictures_a_classifier_is_worth_nothing() -> None:
+    measured = judge_whole([], [], 2)
+    assert measured.accuracy == 0.0
+    assert 0 < measured.conf_threshold < 1
+    assert len(measured.confusion) == 2
+
+
+class Tinted(Network):
+    """Says which of red, green and blue a picture has most of, without having learnt anything."""
+
+    head = "classification"
+    output_names = ("scores",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input = input_spec(64, 64)
+        self.class_count = 3
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (torch.softmax(200 * (pictures.mean((2, 3)) - pictures.mean((1, 2, 3))[:, None]), 1),)
+
+
+def test_a_classifier_is_judged_on_pictures_and_damaged_ones_do_not_count(tmp_path: Path) -> None:
+    folder = write_classified(tmp_path / "set", 24, names=("red", "green", "blue"))
+    pictures = dataset.read(folder, learns="pictures").pictures
+    pictures[5].path.write_bytes(b"")
+    store = open_store(pictures, 64, 64, tmp_path / "pixels", Team())
+    measured = evaluate(Tinted(), store, pictures, Team(), torch.device("cpu"), batch_size=5)
+    assert measured.accuracy == 1.0
+    assert sum(each.tp + each.fn for each in measured.confusion) == 23
+    assert measured.judged.judgement == "accuracy 1.000"
+
+
+# ── networks ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 class Painted(Network):
     """Finds every red or blue cell of 8 pixels, without having learnt anything."""
 
@@ -110,6 +190,7 @@ def test_detections_are_decoded_as_on_the_device(tmp_path: Path) -> None:
     outputs = [output.numpy() for output in network(torch.zeros(1, 3, 64, 64))]
     outputs[1][0, 9, 1] = 0.8  # second row, second cell: centre 12, 12
     seen = decode(network, outputs)
+    assert seen.boxes is not None
     assert seen.boxes.tolist() == [[4, 4, 20, 20]]
     assert seen.classes.tolist() == [1]
     assert seen.scores.tolist() == [pytest.approx(0.8)]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from models.image_headers import DEFAULT_LIMITS, read_header
-from tests.support.coco_folders import write_squares
+from tests.support.coco_folders import write_classified, write_squares
 from tests.unit.trainer_companion.test_evaluation import Painted
 from trainer_companion import dataset, samples
 from trainer_companion.evaluation import Evaluation, Found, evaluate
@@ -39,6 +39,7 @@ def test_what_an_evaluation_found_is_told_in_pixels_of_the_picture(tmp_path: Pat
         names = [category.name for category in found.categories]
         for each in sample.found:
             assert each.confidence >= 0.3
+            assert each.box is not None
             left, top, width, height = each.box
             centre = np.array([left + width / 2, top + height / 2])
             inside = [
@@ -99,3 +100,18 @@ def test_boxes_are_stretched_back_to_the_picture(tmp_path: Path) -> None:
 
     assert [each.box for each in sample.found] == [(4.0, 32.0, 8.0, 8.0)]
     assert sample.found[0].category == found.categories[1].name
+
+
+def test_of_a_classified_picture_its_class_is_told_and_what_people_said(tmp_path: Path) -> None:
+    found = dataset.read(write_classified(tmp_path / "set", 24), learns="pictures")
+    first = found.held_out[0]
+    seen = Found(None, np.array([2, 0]), np.array([0.75, 0.2], np.float32))
+    nothing = (Confusion(),) * 3
+    measured = Evaluation(0.0, 0.0, 0.5, 0.8, nothing, {0: seen}, accuracy=0.9)
+
+    [sample] = samples.of(found, measured, 3, 64, 64).pictures
+
+    assert [(each.category, each.box) for each in sample.found] == [("green", None)]
+    assert (sample.things, sample.said) == (1, found.categories[int(first.classes[0])].name)
+    assert Sample.model_validate_json(sample.model_dump_json()) == sample
+    assert len(samples.chosen(found.held_out)) == samples.MOST

@@ -10,6 +10,7 @@ from trainer_companion.progress import Best, Confusion, Progress, Started
 from trainer_companion.run_state import LastRun, Run
 from trainer_companion.running import Watched
 from trainer_companion.stages import STAGES, State
+from ui.kit.marks import Mark
 
 DETAILS = TrainingDetails.model_validate(
     {"categories": [], "hyperparameters": {}, "training_number": 7, "model_variant": "small"}
@@ -100,6 +101,22 @@ def test_only_numbers_that_are_known_are_shown() -> None:
     assert shown["Rate"][0] == "812 /s"
     assert shown["Graphics memory"] == ("11.3 GB", "of 24 GB that may be used")
     assert {name: hint for name, _, hint in view.numbers(trained, watched, 0.0)}["Graphics memory"] == "H200"
+
+
+def test_what_classifies_pictures_has_an_accuracy_where_others_have_map50() -> None:
+    best = Best(epoch=9, accuracy=0.9131, conf_threshold=0.47, confusion_matrix={}, bundle="b")
+    shown = {name: (value, hint) for name, value, hint in view.numbers(run(best=best), Watched(), 0.0)}
+    assert shown["Best accuracy"] == ("0.913", "epoch 9")
+    assert not any("mAP" in name + hint for name, (_, hint) in shown.items())
+    curve = view.curve([said(0.0, 4.0), said(0.1, 3.0, accuracy=0.2), said(0.2, accuracy=0.9)])
+    assert curve.accuracy[1:] == pytest.approx((20, 90))
+    assert set(curve.map50) == {None}
+    assert view.curve([said(0.0, 4.0, 0.5)]).accuracy == ()
+    last = LastRun(organization="acme", project="bolts", training_number=6, ended=0, outcome="finished", accuracy=0.9)
+    assert "is finished (accuracy 0.900)" in view.sentence(None, last, "idle", "", None, "")
+    marks = (Mark("rusty", 0.9),)
+    assert view.Shown("", 1, 1, marks, 1, "clean").words == "People say clean"
+    assert view.Shown("", 1, 1, marks, 2).words == "1 found, 2 marked by people"
 
 
 def test_categories_have_their_names_and_shares() -> None:

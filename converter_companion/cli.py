@@ -20,7 +20,7 @@ from converter_companion.report import ParityExceeded
 from converter_companion.serve import serve
 from converter_companion.settings import ConverterSettings
 from models.bundle import Bundle, pack, unpack
-from models.errors import DetectorApplianceError, InvalidInput, SettingsInvalid
+from models.errors import DetectorApplianceError, InvalidInput, ModelFailed, SettingsInvalid
 
 INTERRUPTED = 130
 
@@ -54,10 +54,11 @@ def install_tools(data_dir: Path | None, index: str | None, yes: bool) -> None:
     It says what it will do and asks. Interrupted, the same command goes on where it was.
     """
     settings = ConverterSettings.load(os.environ, {"data_folder": data_dir})
-    click.echo(installing.announcement(settings.data_folder / tools.FOLDER))
+    found = installing.extra_index(index)
+    click.echo(installing.announcement(settings.data_folder / tools.FOLDER, found))
     if not yes:
         click.confirm("Go on?", abort=True)
-    python = installing.install(settings.data_folder, click.echo, index)
+    python = installing.install(settings.data_folder, click.echo, found)
     click.echo(f"Done. Conversions to litert use {python}.")
 
 
@@ -70,7 +71,7 @@ def install_tools(data_dir: Path | None, index: str | None, yes: bool) -> None:
 @click.option("--out", type=_FOLDER, required=True, help="Where the converted models go, a zip for each format.")
 @click.option("--from", "source_format", metavar="FORMAT", help="The format of MODEL, where it does not say it.")
 @click.option("--data-dir", type=_FOLDER, help="Where installed tools are kept.")
-@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparisons as JSON: format, and its parity.json.")
 def convert(
     model: Path,
     targets: str,
@@ -93,29 +94,51 @@ def convert(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(f"{out} cannot be made: {error.strerror}") from error
+    wanted = list(dict.fromkeys(target.strip() for target in targets.split(",") if target.strip()))
+    reports: dict[str, Any] = {}
+    failures: list[str] = []
     with source_of(model) as bundle:
         source = source_format or conversion.format_of(bundle)
-        wanted = [target.strip() for target in targets.split(",") if target.strip()]
         for target in wanted:
             pairs.converter(source, target)  # before minutes are spent on the first of them
         name = model.stem.removesuffix(f"-{source}")
         for target in wanted:
-            with tempfile.TemporaryDirectory(dir=out, prefix=".converting-") as folder:
-                done = conversion.convert(
-                    bundle,
-                    target,
-                    Path(folder) / "bundle",
-                    found,
-                    tell,
-                    means=means,
-                    source_format=source,
-                    annotations=drawn,
-                )
-                path = out / f"{name}-{target}.zip"
-                pack(done.bundle.folder, path)
+            path = out / f"{name}-{target}.zip"
+            try:
+                with tempfile.TemporaryDirectory(dir=out, prefix=".converting-") as folder:
+                    done = conversion.convert(
+                        bundle,
+                        target,
+                        Path(folder) / "bundle",
+                        found,
+                        tell,
+                        means=means,
+                        source_format=source,
+                        annotations=drawn,
+                    )
+                    pack(done.bundle.folder, path)
+            except DetectorApplianceError as error:
+                if len(wanted) == 1:
+                    raise
+                _say_failed(target, error)
+                failures.append(target)
+                continue
             if done.report is not None:
-                click.echo(json.dumps(done.report.as_json(), indent=1) if as_json else report.table(done.report))
+                reports[target] = done.report.as_json()
+                if not as_json:
+                    click.echo(report.table(done.report))
             click.echo(f"Wrote {path} ({path.stat().st_size / 1e6:.2f} MB).", err=as_json)
+    if as_json:
+        click.echo(json.dumps(reports, indent=1))
+    if failures:
+        raise ModelFailed(f"Not converted to {' and '.join(failures)}; see above.")
+
+
+def _say_failed(target: str, error: DetectorApplianceError) -> None:
+    """Why one of several formats was not made."""
+    if isinstance(error, ParityExceeded):
+        click.echo(report.table(error.report), err=True)
+    click.echo(f"To {target}: {error}", err=True)
 
 
 @cli.command()

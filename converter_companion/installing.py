@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
+import tempfile
 import venv
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -24,11 +24,20 @@ DISK_MB = 2200
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """PyTorch without CUDA, which is several gigabytes smaller; the conversion uses no graphics card."""
 
-_NO_NETWORK = ("name resolution", "NewConnectionError", "Max retries", "Network is unreachable")
-_INDEX_WITHIN_S = 5.0
-_STEP = re.compile(
-    r"^(Collecting|Downloading|Using cached|Installing collected packages|Successfully installed)\b.{0,60}"
+CUDA_DISK_MB = 8000
+"""With the PyTorch of the usual index, which on Linux brings CUDA's libraries."""
+
+_NO_NETWORK = (
+    "name resolution",
+    "NewConnectionError",
+    "Max retries",
+    "Network is unreachable",
+    "No matching distribution",
 )
+_NO_ROOM = ("No space left on device", "Disk quota exceeded")
+_INDEX_WITHIN_S = 5.0
+_STEP = re.compile(r"(?:Collecting|Downloading|Using cached|Processing) \S+(?: \([\d.]+ \w+\))?")
+_UNPACKING = "Installing collected packages:"
 
 Tell = Callable[[str], None]
 
@@ -38,22 +47,32 @@ def requirements() -> str:
     return resources.files("converter_companion").joinpath("tools_requirements.txt").read_text(encoding="utf-8")
 
 
-def announcement(folder: Path) -> str:
-    """What will be done, for whoever has to agree."""
+def announcement(folder: Path, index: str | None) -> str:
+    """What will be done, for whoever has to agree. `index`: see `extra_index`."""
     packages = ", ".join(line for line in requirements().splitlines() if line and not line.startswith("#"))
-    return (
+    said = (
         f"Into {folder}, a virtual environment of {sys.executable}, will be installed: {packages}.\n"
-        f"About {DOWNLOAD_MB} MB are downloaded and {DISK_MB / 1000:.1f} GB of disk are used (several times "
-        f"that where {CPU_INDEX} cannot be reached); that takes some minutes. Nothing outside that folder is changed."
+        f"About {DOWNLOAD_MB} MB are downloaded and {DISK_MB / 1000:.1f} GB of disk are used; that takes some minutes. "
+        "Nothing outside that folder is changed."
     )
+    if index is not None:
+        return f"{said} PyTorch is looked for in {index}, too."
+    return (
+        f"{said}\n{CPU_INDEX}, which has PyTorch without CUDA, cannot be reached from here. Where pip is told of no other such "
+        f"index (--index), several gigabytes are downloaded and up to {CUDA_DISK_MB / 1000:.0f} GB of disk are used."
+    )
+
+
+def extra_index(given: str | None) -> str | None:
+    """The index for pip beside the usual one: the one that was given, else PyTorch's, if it can be reached. Blocks."""
+    return given or (CPU_INDEX if _reachable(CPU_INDEX) else None)
 
 
 def install(data_folder: Path, tell: Tell, index: str | None = None, files: FileSystem = FILE_SYSTEM) -> Path:
     """Make the environment below `data_folder`, or go on where an interrupted call was; returns its Python. Blocks.
 
-    pip keeps what it has downloaded, so a second call begins where the line broke. `index`: an index for pip beside the usual
-    one; where none is given PyTorch's is used if it can be reached. Raises `NoRoom`, `StorageRefused`, and `ModelFailed` with
-    what pip said.
+    pip keeps what it has downloaded, so a second call begins where the line broke. `index`: see `extra_index`. Raises
+    `NoRoom`, `StorageRefused`, and `ModelFailed` with what pip said.
     """
     folder = data_folder / tools.FOLDER
     python = folder / "bin" / "python"
@@ -76,8 +95,7 @@ def install(data_folder: Path, tell: Tell, index: str | None = None, files: File
         venv.create(folder, with_pip=True, clear=True)
     listed = folder / "requirements.txt"
     files.write_atomically(listed, wanted.encode())
-    extra = index or (CPU_INDEX if _reachable(CPU_INDEX) else None)
-    options = [] if extra is None else ["--extra-index-url", extra]
+    options = [] if index is None else ["--extra-index-url", index]
     _pip(python, ["install", "--progress-bar", "off", *options, "--requirement", str(listed)], tell)
     if not tools.can_convert(python):
         raise ModelFailed(
@@ -103,16 +121,20 @@ def _pip(python: Path, arguments: Sequence[str], tell: Tell) -> None:
         assert pip.stdout is not None
         for line in pip.stdout:
             last = [*last, line.strip()][-20:]
-            step = _STEP.match(line.strip())
-            if step is not None:
+            if (step := _STEP.match(line.strip())) is not None:
                 tell(step[0])
+            elif line.startswith(_UNPACKING):
+                tell(f"Unpacking {line.count(',') + 1} packages; that takes a minute or two")
     if pip.returncode == 0:
         return
     said = next((line for line in reversed(last) if line.startswith("ERROR")), last[-1] if last else "nothing")
-    network = any(
-        word in " ".join(last) for word in ("Temporary failure in name resolution", "NewConnectionError", "Max retries")
-    )
-    if network or "No matching distribution found" in said:
+    everything = " ".join(last)
+    if any(words in everything for words in _NO_ROOM):
+        raise NoRoom(
+            f"The disk became full: {said[:300]}. Free some space, or name another place by --data-dir; pip unpacks in "
+            f"{tempfile.gettempdir()}, too (TMPDIR). The same command goes on where it was."
+        )
+    if any(words in everything for words in _NO_NETWORK):
         raise ModelFailed(
             f"The packages could not be downloaded; is there a network? pip said: {said[:300]}. The same command goes on "
             "where it was."
@@ -121,9 +143,10 @@ def _pip(python: Path, arguments: Sequence[str], tell: Tell) -> None:
 
 
 def _reachable(url: str) -> bool:
-    host = url.split("/")[2]
+    """By the way that pip takes, through a proxy where the environment names one."""
+    import httpx
+
     try:
-        with socket.create_connection((host, 443), timeout=_INDEX_WITHIN_S):
-            return True
-    except OSError:
+        return httpx.head(url, timeout=_INDEX_WITHIN_S, follow_redirects=True).status_code < 500
+    except (httpx.HTTPError, httpx.InvalidURL, OSError):
         return False

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from companions.connection import Connection
 from converter_companion import convert as conversion
-from converter_companion import project_pictures, tools
+from converter_companion import pairs, project_pictures, tools
 from converter_companion.convert import Conversion, Means
 from converter_companion.pairs.base import Progress
 from converter_companion.plan import Failure, Task, due, is_settled
@@ -211,19 +211,24 @@ class ConverterNode:
             except LoopError as error:
                 trouble = str(error)
                 continue
+            pictures = _Pictures(project)
             for task in due(listed.organization_id, listed.project_id, models, self.settings.pairs):
-                trouble = await self._try(project, task) or trouble
+                trouble = await self._try(project, task, pictures) or trouble
         self.looked_at = self._now()
         self._tell(trouble)
 
-    async def _try(self, project: LoopProject, task: Task) -> str | None:
+    async def _try(self, project: LoopProject, task: Task, counted: _Pictures) -> str | None:
         """Do one task unless it is settled; the sentence of what is wrong but not the model's fault."""
-        circumstances = await asyncio.to_thread(self._circumstances)
+        circumstances = await asyncio.to_thread(self._circumstances, task)
         if task.key in self.memory.failures:
-            pictures = len((await project.data()).image_ids)
-            probe = await project.probe_model(task.model_id, task.source)
+            try:
+                circumstances_now = _with_pictures(circumstances, await counted.number())
+                probe = await project.probe_model(task.model_id, task.source)
+            except NotInLoop:
+                await asyncio.to_thread(self.memory.forget, task.key)
+                return None
             file = None if probe is None else f"{probe.etag} {probe.size}"
-            if is_settled(task, self.memory.failures, file, _with_pictures(circumstances, pictures)):
+            if is_settled(task, self.memory.failures, file, circumstances_now):
                 return None
         started = self._now()
         self.current = Now(task)
@@ -335,14 +340,16 @@ class ConverterNode:
         except OSError as error:
             raise refusal(error, "clear away the last conversion") from error
 
-    def _circumstances(self) -> str:
-        """What a failure may depend on beside the model: this program, its tools, its limits."""
+    def _circumstances(self, task: Task) -> str:
+        """What a failure may depend on beside the model: this program, its tools, its limits, an own converter."""
         try:
             python = tools.find_python(self.settings.litert_tools_python, self.settings.data_folder)
             installed = f"{python} {python.stat().st_mtime_ns}"
         except (DetectorApplianceError, OSError):
             installed = "none"
         parts = [metadata.version("detector-appliance"), installed, self.settings.limits.model_dump_json()]
+        if own := pairs.edition(task.source, task.target):
+            parts.append(own)
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
     def _progress(self, share: float, doing: str) -> None:
@@ -356,6 +363,19 @@ class ConverterNode:
         if trouble is not None and trouble != self.trouble:
             log.warning("%s", trouble)
         self.trouble = trouble
+
+
+class _Pictures:
+    """How many pictures a project has, asked for at most once a look: the answer names them all."""
+
+    def __init__(self, project: LoopProject) -> None:
+        self._project = project
+        self._number: int | None = None
+
+    async def number(self) -> int:
+        if self._number is None:
+            self._number = len((await self._project.data()).image_ids)
+        return self._number
 
 
 class _Failed(Exception):  # never leaves this module

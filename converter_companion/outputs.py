@@ -59,3 +59,8 @@ def difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     low, high = np.quantile(one, [0.01, 0.99]) if one.size else (0.0, 0.0)
     spread = max(float(high - low), SMALLEST_SPREAD)
     return float(np.abs(one.astype(np.float64) - other).mean() / spread) if one.size else 0.0
+
+
+def by_rank(output: NDArray[np.float32]) -> NDArray[np.float32]:
+    """An output (1, things, values) with each column in the order of its values: the same whatever the things' order."""
+    return np.sort(output, axis=1) if output.ndim >= 2 else output

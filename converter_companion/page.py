@@ -12,7 +12,7 @@ from companions import condition, pages
 from companions.frame import Around, companion_page
 from converter_companion import view
 from converter_companion.node import ConverterNode
-from converter_companion.view import COLUMNS, Failed, Recent, View
+from converter_companion.view import Failed, Recent, View
 from models.errors import DetectorApplianceError
 from ui.kit.feed import Feed
 from ui.kit.following import follow
@@ -156,4 +156,4 @@ def _conversion(each: Recent) -> None:
             paragraph(each.reason, "wrap")
         if each.rows:
             paragraph(each.compared, "small muted wrap")
-            Table(f"Comparison of {each.title}", COLUMNS).show(each.rows)
+            Table(f"Comparison of {each.title}", each.columns).show(each.rows)

@@ -20,10 +20,15 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 CALIBRATION_PICTURES = 128
 """More change the ranges of a network no more, and each costs its time."""
 
-CALIBRATION_BYTES = 256 * 1024 * 1024
-"""Of all of them as floats, which is how calibration holds them; of large ones there are fewer."""
+CALIBRATION_BYTES = 128 * 1024 * 1024
+"""Of all of them as bytes; of large ones there are fewer."""
 
 FEWEST = 16
+
+NONE_TO_CALIBRATE = (
+    "There is no picture to calibrate int8 weights with: the project needs some that show what the model will see, on the "
+    "command line --images names a folder of them."
+)
 
 
 def find(folder: Path) -> list[Path]:
@@ -52,7 +57,7 @@ def calibration(pictures: Sequence[Path], spec: InputSpec, most: int = CALIBRATI
     Raises `InvalidInput` where none can be read.
     """
     prepared = []
-    most = min(most, max(FEWEST, CALIBRATION_BYTES // (spec.width * spec.height * 3 * 4)))
+    most = min(most, max(FEWEST, CALIBRATION_BYTES // (spec.width * spec.height * 3)))
     for path in sample(pictures, most):
         try:
             prepared.append(images.prepare(path.read_bytes(), spec.width, spec.height, spec.resize).pixels)

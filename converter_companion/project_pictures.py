@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from converter_companion.pictures import sample
-from converter_companion.truth import Boxes
-from models.errors import ImageUnreadable, InputTooLarge, LoopError, LoopUnreachable
+from converter_companion.truth import WHOLE, Boxes
+from models.errors import ImageUnreadable, InputTooLarge, LoopRefused, NotInLoop
 from models.files import FILE_SYSTEM, FileSystem, refusal
 from models.image_headers import ImageFormat, check_picture
 from models.loop.client import LoopProject
@@ -43,7 +43,7 @@ class ProjectPictures:
 async def fetch(project: LoopProject, folder: Path, most: int, files: FileSystem = FILE_SYSTEM) -> ProjectPictures:
     """Download at most so many into the existing `folder`, finished ones first. What cannot be had or read is left out.
 
-    Raises `LoopError` where the project's images cannot be listed, `LoopUnreachable` where the Loop goes away meanwhile, and
+    Raises `LoopError` where the project's images cannot be listed, or where the Loop goes away or has no time meanwhile, and
     `StorageRefused`.
     """
     finished = (await project.data(COMPLETE)).image_ids
@@ -64,7 +64,7 @@ async def fetch(project: LoopProject, folder: Path, most: int, files: FileSystem
     outcomes = await asyncio.gather(*(one(*item) for item in enumerate(chosen)), return_exceptions=True)
     found: list[tuple[str, Path]] = []
     for image_id, outcome in zip(chosen, outcomes, strict=True):
-        if isinstance(outcome, LoopError) and not isinstance(outcome, LoopUnreachable):
+        if isinstance(outcome, NotInLoop | LoopRefused):
             log.warning("image %s is left out: %s", image_id, outcome)
         elif isinstance(outcome, BaseException):
             raise outcome
@@ -93,7 +93,7 @@ def _store(data: bytes, folder: Path, number: int, image_id: str, files: FileSys
 
 
 def drawn(image: ImageData, categories: Sequence[Category]) -> Boxes:
-    """What people drew in an image; a point is a box of its category's size. Pure."""
+    """What people drew in an image, or said of it as a whole; a point is a box of its category's size. Pure."""
     sizes = {category.name: category.point_size or POINT_SIZE for category in categories}
     corners: list[list[float]] = []
     names: list[str] = []
@@ -104,4 +104,7 @@ def drawn(image: ImageData, categories: Sequence[Category]) -> Boxes:
         half = sizes.get(point.category_name, POINT_SIZE) / 2
         corners.append([point.x - half, point.y - half, point.x + half, point.y + half])
         names.append(point.category_name)
+    if (whole := image.classification_annotation) is not None:
+        corners.append(WHOLE)
+        names.append(whole.category_name)
     return Boxes(np.array(corners, np.float32).reshape(-1, 4), names, np.ones(len(names), np.float32))

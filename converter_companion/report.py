@@ -32,12 +32,17 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     unmatched: float = Field(
-        default=0.1, ge=0, le=1, description="share of detections that the other one does not have"
+        default=0.1,
+        ge=0,
+        le=1,
+        description="share of detections that the other one does not have (classifications: of pictures with another class)",
     )
     mean_shift: float = Field(default=2.0, gt=0, description="mean shift of the sides of boxes, pixels of the input")
     largest_shift: float = Field(default=24.0, gt=0, description="largest shift of a side, pixels of the input")
     score_drift: float = Field(default=0.08, gt=0, le=1, description="mean difference of confidences")
-    map_loss: float = Field(default=0.02, ge=0, le=1, description="loss of mAP50, where pictures are annotated")
+    map_loss: float = Field(
+        default=0.02, ge=0, le=1, description="loss of mAP50 (classifications: accuracy), where pictures are annotated"
+    )
     output_error: float = Field(
         default=0.05, gt=0, description="mean difference of a raw output, relative to the spread of its values"
     )
@@ -48,7 +53,11 @@ class Limits(BaseModel):
 
 
 class Side(BaseModel):
-    """One set of weights. `latency_ms`: median of the inference alone, one CPU thread."""
+    """One set of weights. `latency_ms`: median of the inference alone, one CPU thread.
+
+    `detections`: boxes, or classes of whole pictures, from the threshold on. `map50`, of detectors, and `accuracy`, of what
+    classifies whole pictures (`classified` of them; of detectors 0): where pictures are annotated, 0..1.
+    """
 
     file: str
     runtime: str
@@ -56,19 +65,23 @@ class Side(BaseModel):
     latency_ms: float
     detections: int
     map50: float | None = None
+    classified: int = 0
+    accuracy: float | None = None
 
 
 class Comparison(BaseModel):
     """Weights beside those they were made of. Shifts in pixels of the pictures, and of the model's input (`_input`).
 
-    `matched_share`: of the detections of both, those that the other one has, too. `exceeded`: limits that were.
-    `not_run`: why these weights could not be run here; then nothing was compared.
+    `matched_share`: of the detections of both, those that the other one has, too. `same_best`: of the pictures that are
+    classified as a whole, those whose surest class is the same; such pictures have no boxes and no shifts. `exceeded`: limits
+    that were. `not_run`: why these weights could not be run here; then nothing was compared.
     """
 
     result: Side | None = None
     file: str
     quantized: bool
     matched_share: float | None = None
+    same_best: float | None = None
     mean_shift_px: float | None = None
     largest_shift_px: float | None = None
     mean_shift_input: float | None = None
@@ -127,16 +140,23 @@ def judge(compared: Comparison, source: Side, limits: Limits) -> list[str]:
     found: list[str] = []
     share = compared.matched_share
     # One detection more or less is chance where there are few.
-    if share is not None and (1 - share) * both > max(2.0, limits.unmatched * both):
+    if share is not None and (1 - share) * both > max(2.5, limits.unmatched * both):
         found.append(f"{share:.0%} of the detections match, at least {1 - limits.unmatched:.0%} should")
+    same = compared.same_best
+    if same is not None and (1 - same) * source.classified > max(1.5, limits.unmatched * source.classified):
+        found.append(
+            f"the surest class is the same in {same:.0%} of the pictures, in at least {1 - limits.unmatched:.0%} it should be"
+        )
     _over(found, "boxes are shifted by {} pixels of the input on average", compared.mean_shift_input, limits.mean_shift)
     _over(found, "a box is shifted by {} pixels of the input", compared.largest_shift_input, limits.largest_shift)
     _over(found, "confidences differ by {} on average", compared.mean_score_drift, limits.score_drift)
     if source.map50 is not None and result.map50 is not None:
         _over(found, "mAP50 is lower by {}", source.map50 - result.map50, limits.map_loss)
+    if source.accuracy is not None and result.accuracy is not None:
+        _over(found, "accuracy is lower by {}", source.accuracy - result.accuracy, limits.map_loss)
     for name, error in compared.output_errors.items():
         _over(found, f"the raw output {name} differs by {{}} of its spread on average", error, limits.output_error)
-    if share is None and not compared.output_errors:
+    if share is None and same is None and not compared.output_errors:
         found.append("neither of the two sees anything in these pictures, and their raw outputs are of different kinds")
     return found
 
@@ -155,11 +175,7 @@ def table(report: ParityReport) -> str:
         ["runtime", *(side.runtime for side in sides)],
         ["size", *(f"{side.size_bytes / 1e6:.2f} MB" for side in sides)],
         ["latency, one thread", *(f"{side.latency_ms:.2f} ms" for side in sides)],
-        ["detections", *(str(side.detections) for side in sides)],
-        ["mAP50", *(_number(side.map50) for side in sides)],
-        ["matched share", "", *(_number(each.matched_share) for each in ran)],
-        ["mean box shift, px", "", *(_number(each.mean_shift_px) for each in ran)],
-        ["largest box shift, px", "", *(_number(each.largest_shift_px) for each in ran)],
+        *(_rows_of_classes(sides, ran) if report.source.classified else _rows_of_boxes(sides, ran)),
         ["mean score drift", "", *(_number(each.mean_score_drift) for each in ran)],
         ["largest score drift", "", *(_number(each.largest_score_drift) for each in ran)],
     ]
@@ -169,7 +185,25 @@ def table(report: ParityReport) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += [f"{each.file}: not compared: {each.not_run}" for each in report.results if each.not_run]
     lines += [f"Beyond its limit: {sentence}" for sentence in report.exceeded]
-    return "\n".join([f"{_pictures(report)}, detections from a confidence of {report.threshold:.2f}", *lines])
+    counted = "classified as a whole" if report.source.classified else "detections"
+    return "\n".join([f"{_pictures(report)}, {counted} from a confidence of {report.threshold:.2f}", *lines])
+
+
+def _rows_of_boxes(sides: Sequence[Side], ran: Sequence[Comparison]) -> list[list[str]]:
+    return [
+        ["detections", *(str(side.detections) for side in sides)],
+        ["mAP50", *(_number(side.map50) for side in sides)],
+        ["matched share", "", *(_number(each.matched_share) for each in ran)],
+        ["mean box shift, px", "", *(_number(each.mean_shift_px) for each in ran)],
+        ["largest box shift, px", "", *(_number(each.largest_shift_px) for each in ran)],
+    ]
+
+
+def _rows_of_classes(sides: Sequence[Side], ran: Sequence[Comparison]) -> list[list[str]]:
+    return [
+        ["accuracy", *(_number(side.accuracy) for side in sides)],
+        ["same surest class", "", *(_number(each.same_best) for each in ran)],
+    ]
 
 
 def _pictures(report: ParityReport) -> str:

@@ -42,7 +42,7 @@ class ConverterSettings(CompanionSettings):
         default=_DEFAULTS.unmatched,
         ge=0,
         le=1,
-        description="largest share of detections that do not match their source's",
+        description="largest share of detections (classifications: of pictures) that do not match their source's",
     )
     parity_mean_shift: float = Field(
         default=_DEFAULTS.mean_shift, gt=0, description="largest mean shift of boxes, pixels of the model's input"
@@ -54,7 +54,10 @@ class ConverterSettings(CompanionSettings):
         default=_DEFAULTS.score_drift, gt=0, le=1, description="largest mean difference of confidences"
     )
     parity_map_loss: float = Field(
-        default=_DEFAULTS.map_loss, ge=0, le=1, description="largest loss of mAP50, where pictures are annotated"
+        default=_DEFAULTS.map_loss,
+        ge=0,
+        le=1,
+        description="largest loss of mAP50 (classifications: of accuracy), where pictures are annotated",
     )
     parity_output_error: float = Field(
         default=_DEFAULTS.output_error,

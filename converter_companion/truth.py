@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from models.errors import InvalidInput
 
 DOCUMENT = "annotations.json"
+
+WHOLE = [0.0, 0.0, 1.0, 1.0]
+"""Stands for the box of what is said of a whole picture. Nobody asks where that is."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +34,34 @@ Truth = Mapping[str, Boxes]
 """Name of a picture's file -> what people drew in it; their scores are 1."""
 
 
+def known(truth: Truth, categories: Iterable[str]) -> dict[str, Boxes]:
+    """The same without what is of other categories: a model cannot see what it never learnt. Pure."""
+    names = set(categories)
+    found = {}
+    for picture, boxes in truth.items():
+        kept = np.array([name in names for name in boxes.names], dtype=bool)
+        found[picture] = Boxes(boxes.corners[kept], [name for name in boxes.names if name in names], boxes.scores[kept])
+    return found
+
+
 def read(folder: Path) -> dict[str, Boxes]:
-    """The annotations of a COCO folder; empty where it has none. Blocks. Raises `InvalidInput` for what is no COCO."""
+    """The annotations of a COCO folder; empty where it has none. Blocks. Raises `InvalidInput` for what is no COCO.
+
+    What people say of a whole picture (a category of type `classification`) needs no box.
+    """
     path = folder / DOCUMENT
     if not path.is_file():
         return {}
     try:
         document = json.loads(path.read_bytes())
         names = {each["id"]: str(each["name"]) for each in document["categories"]}
+        whole = {each["id"] for each in document["categories"] if each.get("type") == "classification"}
         files = {each["id"]: PurePosixPath(each["file_name"]).name for each in document["images"]}
         drawn: dict[str, list[tuple[str, list[float]]]] = {name: [] for name in files.values()}
         for each in document["annotations"]:
+            if each["category_id"] in whole:
+                drawn[files[each["image_id"]]].append((names[each["category_id"]], WHOLE))
+                continue
             x, y, width, height = (float(value) for value in each["bbox"])
             if width > 0 and height > 0:
                 drawn[files[each["image_id"]]].append((names[each["category_id"]], [x, y, x + width, y + height]))

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from converter_companion import classified
 from converter_companion import pictures as picture_files
-from converter_companion.outputs import difference
+from converter_companion.outputs import by_rank, difference
 from converter_companion.pairs.base import Progress
 from converter_companion.report import Comparison, Limits, ParityReport, Side, judge, mean
-from converter_companion.truth import Boxes, Truth, map50
-from models import geometry, runtimes
+from converter_companion.truth import Boxes, Truth, known, map50
+from models import geometry, heads, runtimes
 from models.bundle import Bundle
 from models.bundle_format import InferenceSpec, WeightsSpec
 from models.detector import Detector
@@ -24,7 +25,7 @@ from models.errors import DetectorApplianceError, ImageUnreadable, InputTooLarge
 from models.load import inference_of, load, ways
 
 PICTURES = 100
-"""Compared at most."""
+"""Compared as a rule: each costs its time."""
 
 FLOOR = 0.05
 """Confidence from which detections count for mAP."""
@@ -40,9 +41,13 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Look:
-    """What one set of weights said of one picture. `scale`: pixels of the picture for one of the input, x and y."""
+    """What one set of weights said of one picture. `scale`: pixels of the picture for one of the input, x and y.
+
+    `classes`: confidence of every class of the whole picture; None of a detector. What classifies has no boxes.
+    """
 
     boxes: Boxes
+    classes: classified.Classes | None
     outputs: Mapping[str, NDArray[np.float32]]
     scale: tuple[float, float]
     seconds: float
@@ -69,15 +74,16 @@ def compare(
     limits: Limits | None = None,
     progress: Progress = lambda _share, _doing: None,
     clock: Clock = time.perf_counter,
+    most: int = PICTURES,
 ) -> ParityReport:
-    """Run both over at most `PICTURES` of the pictures; weights that cannot be run on this machine are named. Blocks.
+    """Run both over at most `most` of the pictures; weights that cannot be run on this machine are named. Blocks.
 
     `truth` gives what is really in the pictures, by file name. Raises `InvalidInput` where no picture can be read, and
     `ModelFailed` or `BundleError` where the source does not run.
     """
     limits = limits or Limits()
-    truth = truth or {}
-    files, unreadable = _readable(picture_files.sample(pictures, PICTURES))
+    truth = known(truth or {}, (category.name for category in source.model.categories))
+    files, unreadable = _readable(picture_files.sample(pictures, most))
     threshold = source.model.score_threshold
     inference = inference_of(source, cache)
     choice, weights = next(
@@ -129,24 +135,35 @@ def _compared(
         if weights.accelerator in ("cpu", "any"):
             raise ModelFailed(f"The converted weights {weights.file} do not run: {error}") from error
         return compared.model_copy(update={"not_run": str(error)})
-    drift = _Drift()
+    drift, classes = _Drift(), classified.Drift()
     errors: dict[str, list[float]] = {}
+    ranks = not heads.head(made.head).needs_nms
     for name, look in after.items():
-        _collect(drift, before[name], look, threshold)
+        known_classes = before[name].classes
+        if (known_classes is None) != (look.classes is None):
+            raise ModelFailed(f"{weights.file} is another kind of model: only one of the two finds things in boxes.")
+        if known_classes is not None and look.classes is not None:
+            classes.add(known_classes, look.classes)
+        else:
+            _collect(drift, before[name], look, threshold)
         for output in look.outputs.keys() & before[name].outputs.keys():
-            apart = difference(before[name].outputs[output], look.outputs[output])
+            one, other = before[name].outputs[output], look.outputs[output]
+            if ranks and look.classes is None:  # it puts out things by rank, and may rank those that are nothing anew
+                one, other = by_rank(one), by_rank(other)
+            apart = difference(one, other)
             if math.isfinite(apart):
                 errors.setdefault(output, []).append(apart)
     compared = compared.model_copy(
         update={
             "result": _side(result, weights, way, after, threshold, truth),
             "matched_share": drift.matched / drift.counted if drift.counted else None,
+            "same_best": classes.same_best / classes.pictures if classes.pictures else None,
             "mean_shift_px": mean(drift.shifts),
             "largest_shift_px": max(drift.shifts, default=None),
             "mean_shift_input": mean(drift.shifts_input),
             "largest_shift_input": max(drift.shifts_input, default=None),
-            "mean_score_drift": mean(drift.scores),
-            "largest_score_drift": max(drift.scores, default=None),
+            "mean_score_drift": mean(drift.scores + classes.scores),
+            "largest_score_drift": max(drift.scores + classes.scores, default=None),
             "output_errors": {name: sum(values) / len(values) for name, values in sorted(errors.items())},
         }
     )
@@ -168,7 +185,7 @@ def _look(
     inference = inference_of(bundle, cache).model_copy(update={"weights": [weights]})
     alone = Bundle(bundle.folder, bundle.model.model_copy(update={"inference": inference}))
     choice = next(choice for choice, _ in ways(inference, "/".join(way.split("/")[:3])))
-    detector = load(alone, choice, cache=cache, floor=FLOOR, lanes=1)
+    detector = load(alone, choice, cache=cache, lanes=1)
     try:
         first = next(iter(files.values()))
         detector.outputs(detector.prepare(first).pixels)  # the first run of everything is slow
@@ -185,13 +202,15 @@ def _look_at(detector: Detector, bundle: Bundle, data: bytes, names: Mapping[str
     seconds = clock() - started
     candidates = detector.decode(outputs)
     categories = bundle.model.categories_by_class()
-    known = np.array([number in categories for number in candidates.classes], dtype=bool)
-    seen = known & (candidates.scores >= FLOOR)
+    named = np.array([number in categories for number in candidates.classes], dtype=bool)
+    seen = named & (candidates.scores >= FLOOR)
+    whole: dict[str, float] | None = None
     if candidates.boxes is None:
-        # A classification is the whole picture.
-        whole = np.array([[0.0, 0.0, prepared.source_width, prepared.source_height]], np.float32)
-        corners = np.repeat(whole, int(seen.sum()), axis=0)
-        classes, scores = candidates.classes[seen], candidates.scores[seen]
+        whole = {
+            categories[int(number)].name: float(score)
+            for number, score in zip(candidates.classes[named], candidates.scores[named], strict=True)
+        }
+        corners, classes, scores = np.empty((0, 4), np.float32), candidates.classes[:0], candidates.scores[:0]
     else:
         kept = detector.suppressed(
             type(candidates)(candidates.boxes[seen], candidates.classes[seen], candidates.scores[seen])
@@ -202,6 +221,7 @@ def _look_at(detector: Detector, bundle: Bundle, data: bytes, names: Mapping[str
         corners, classes, scores = corners[area], classes[area], scores[area]
     return Look(
         Boxes(corners, [categories[int(number)].name for number in classes], scores),
+        whole,
         {name: outputs[index] for name, index in names.items() if index < len(outputs)},
         (1 / prepared.placement.scale_x, 1 / prepared.placement.scale_y),
         seconds,
@@ -245,15 +265,20 @@ def _pairs(before: Boxes, after: Boxes, threshold: float) -> list[tuple[int, int
 def _side(
     bundle: Bundle, weights: WeightsSpec, way: str, looks: Mapping[str, Look], threshold: float, truth: Truth
 ) -> Side:
-    annotated = {name: look.boxes for name, look in looks.items() if name in truth}
+    whole = {name: look.classes for name, look in looks.items() if look.classes is not None}
+    annotated = {name: look.boxes for name, look in looks.items() if name in truth and look.classes is None}
     reached = map50(truth, annotated) if annotated else math.nan
+    right = classified.accuracy(truth, whole)
     return Side(
         file=weights.file,
         runtime=way,
         size_bytes=bundle.weights_path(weights).stat().st_size,
         latency_ms=1e3 * float(np.median([look.seconds for look in looks.values()])),
-        detections=sum(int((look.boxes.scores >= threshold).sum()) for look in looks.values()),
+        detections=sum(int((look.boxes.scores >= threshold).sum()) for look in looks.values())
+        + classified.sure(whole.values(), threshold),
         map50=None if math.isnan(reached) else reached,
+        classified=len(whole),
+        accuracy=None if math.isnan(right) else right,
     )
 
 
@@ -271,6 +296,7 @@ def _readable(paths: Sequence[Path]) -> tuple[dict[str, bytes], int]:
         found[path.name] = data
     if not found:
         raise InvalidInput(
-            "There is no picture to compare the converted model with its source on; give some (--images)."
+            "There is no picture to compare the converted model with its source on: the project has none that can be read, "
+            "nor has the folder that --images names on the command line."
         )
     return found, len(paths) - len(found)

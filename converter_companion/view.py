@@ -17,15 +17,19 @@ FAILURES = 50
 COLUMNS = ("Weights", "Same detections", "Mean shift", "Confidence", "mAP50", "Latency", "Size")
 """Of the comparison: share of detections that both have, shift of boxes in pixels of the input, difference of confidences."""
 
+COLUMNS_OF_CLASSES = ("Weights", "Same class", "Confidence", "Accuracy", "Latency", "Size")
+"""The same of what classifies whole pictures: share of the pictures in which both are surest of the same class."""
+
 
 @dataclass(frozen=True)
 class Recent:
-    """A conversion that has ended. `reason`: why it did not work; `rows`: the comparison, as `COLUMNS`."""
+    """A conversion that has ended. `reason`: why it did not work; `rows`: the comparison, of which `columns` are the heads."""
 
     title: str
     when: str
     reason: str | None
     compared: str
+    columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
@@ -76,6 +80,7 @@ def recent(done: Iterable[Done]) -> tuple[Recent, ...]:
             f"{_moment(each.when)}, took {_duration(each.seconds)}",
             each.reason,
             "" if each.report is None else _compared(each.report),
+            columns(each.report),
             () if each.report is None else rows(each.report),
         )
         for each in done
@@ -88,6 +93,11 @@ def failures(remembered: Mapping[str, Failure]) -> tuple[Failed, ...]:
     return tuple(Failed(key, _title(key, each.version), each.reason, _moment(each.when)) for key, each in newest)
 
 
+def columns(report: ParityReport | None) -> tuple[str, ...]:
+    """What `rows` holds."""
+    return COLUMNS_OF_CLASSES if report is not None and report.source.classified else COLUMNS
+
+
 def rows(report: ParityReport) -> tuple[tuple[str, ...], ...]:
     """The comparison: the source, and below it what was made of it."""
     found = [_row(f"{report.source.file} (source)", report.source, Comparison(file="", quantized=False))]
@@ -96,6 +106,15 @@ def rows(report: ParityReport) -> tuple[tuple[str, ...], ...]:
 
 
 def _row(name: str, side: Side, compared: Comparison) -> tuple[str, ...]:
+    if side.classified:
+        return (
+            name,
+            _number(compared.same_best, "{:.1%}"),
+            _number(compared.mean_score_drift, "{:.4f}"),
+            _number(side.accuracy, "{:.3f}"),
+            f"{side.latency_ms:.1f} ms",
+            f"{side.size_bytes / 1e6:.2f} MB",
+        )
     return (
         name,
         _number(compared.matched_share, "{:.1%}"),

@@ -22,6 +22,7 @@ class _Side(BaseModel):
 
     size_bytes: Annotated[int, Field(ge=0, le=2**53)]
     map50: _Number | None = None
+    accuracy: _Number | None = None
 
 
 class _Comparison(BaseModel):
@@ -30,6 +31,7 @@ class _Comparison(BaseModel):
     file: _Name
     result: _Side | None = None
     matched_share: _Number | None = None
+    same_best: _Number | None = None
     mean_shift_px: _Number | None = None
     largest_shift_px: _Number | None = None
     mean_score_drift: _Number | None = None
@@ -62,6 +64,8 @@ def _sentence(report: _Parity, compared: _Comparison) -> str:
     parts = []
     if compared.matched_share is not None:
         parts.append(f"{compared.matched_share:.1%} of the detections match")
+    if compared.same_best is not None:
+        parts.append(f"the surest class is the same in {compared.same_best:.1%}")
     if compared.mean_shift_px is not None and compared.largest_shift_px is not None:
         parts.append(
             f"boxes {compared.mean_shift_px:.1f} pixels apart on average, {compared.largest_shift_px:.1f} at most"
@@ -70,5 +74,7 @@ def _sentence(report: _Parity, compared: _Comparison) -> str:
         parts.append(f"confidences {compared.mean_score_drift:.3f} apart")
     if result.map50 is not None and report.source.map50 is not None:
         parts.append(f"mAP50 {result.map50:.3f}, its source {report.source.map50:.3f}")
+    if result.accuracy is not None and report.source.accuracy is not None:
+        parts.append(f"accuracy {result.accuracy:.3f}, its source {report.source.accuracy:.3f}")
     parts.append(f"{result.size_bytes / 1e6:.1f} MB")
     return f"{compared.file}, on {report.pictures} pictures: {'; '.join(parts)}"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
 from converter_companion.pairs.base import GROUP, Converter
 from models import plugins
 from models.errors import BundleError
@@ -17,6 +22,21 @@ BUILT_IN = {
 def names() -> list[str]:
     """Every pair that there is, sorted."""
     return plugins.names(GROUP, BUILT_IN)
+
+
+def edition(source: str, target: str) -> str:
+    """What tells one version of an own converter from the next; empty for those that are built in. Blocks."""
+    name = f"{source}-to-{target}"
+    if name in BUILT_IN:
+        return ""
+    found = []
+    for point in entry_points(group=GROUP, name=name):
+        with contextlib.suppress(ImportError, ValueError, OSError):
+            spec = find_spec(point.module)
+            if spec is not None and spec.origin is not None:
+                found.append(f"{spec.origin} {Path(spec.origin).stat().st_mtime_ns}")
+        found.append("" if point.dist is None else f"{point.dist.name} {point.dist.version}")
+    return " ".join(sorted(found))
 
 
 def converter(source: str, target: str) -> Converter:

@@ -23,6 +23,12 @@ from models.runtimes.base import Choice
 COMPARED = 4
 """Pictures on which the outputs of source and result are told apart."""
 
+UNFIT = {
+    "detr": "Transformer detectors (D-FINE, RT-DETR) compute what LiteRT has no operations for: sampling at learnt places, "
+    "and choosing the best of thousands of proposals. Devices run them as onnx.",
+}
+"""Head of a network -> why it cannot be converted, known beforehand. Others fail in the conversion, with its words."""
+
 FLOAT_FILE = "model.tflite"
 INT8_FILE = "model_int8.tflite"
 
@@ -37,10 +43,11 @@ class PytorchToLiteRt:
     def convert(self, work: Work) -> None:
         """See `converter_companion.pairs.base.Converter.convert`."""
         source = torch_weights(work.source)
+        inference = work.source.model.inference
+        if inference is not None and inference.head in UNFIT:
+            raise BundleError(UNFIT[inference.head])
         if not work.pictures:
-            raise InvalidInput(
-                "There is no picture to calibrate int8 weights with; give some that show what the model will see (--images)."
-            )
+            raise InvalidInput(pictures.NONE_TO_CALIBRATE)
         python = tools.find_python(work.tools_python, work.data_folder)
         seen = pictures.calibration(work.pictures, source.input)
         with tempfile.TemporaryDirectory(prefix="litert-") as folder:

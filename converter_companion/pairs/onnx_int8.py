@@ -34,7 +34,7 @@ class OnnxToInt8:
         """See `converter_companion.pairs.base.Converter.convert`."""
         weights = _float_weights(work)
         if not work.pictures:
-            raise InvalidInput("There is no picture to calibrate int8 weights with; give some (--images).")
+            raise InvalidInput(pictures.NONE_TO_CALIBRATE)
         seen = pictures.calibration(work.pictures, weights.input)
         work.progress(0.1, "calibrating")
         with tempfile.TemporaryDirectory(prefix="onnx-") as folder, _quiet():

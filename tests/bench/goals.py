@@ -52,4 +52,6 @@ def table(goals: list[Goal]) -> str:
 
 
 def _short(number: float) -> str:
+    if 0 < abs(number) < 0.01:
+        return f"{number:.2g}"
     return f"{number:.0f}" if number == round(number) or abs(number) >= 100 else f"{number:.2f}"

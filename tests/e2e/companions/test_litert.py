@@ -30,8 +30,9 @@ def converted(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = {"id": "a-model", "version": "3.1", "own_key": {"kept": True}}
     bundles.write(folder / "bundle", trained(), "edge", CATEGORIES, conf_threshold=0.4, more=more)
     pack(folder / "bundle", folder / "squares.zip")
-    arguments = ["convert", str(folder / "squares.zip"), "--to", "litert", "--images", str(scenes)]
+    arguments = ["convert", str(folder / "squares.zip"), "--to", "litert,onnx", "--images", str(scenes)]
     assert main([*arguments, "--out", str(folder / "out"), "--data-dir", str(folder)]) == 0
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["squares-litert.zip", "squares-onnx.zip"]
     return folder / "out" / "squares-litert.zip"
 
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+import os
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,64 +14,11 @@ from converter_companion.node import ConverterNode
 from converter_companion.page import Watching
 from converter_companion.settings import ConverterSettings
 from models.errors import BundleError
+from tests.service.converter.converters import TEXTS, node, until
 from tests.service.loop_server.pictures import jpeg
 from tests.service.loop_server.shop import Shop, described, model_zip, unzipped, zip_bytes
 from tests.service.running_loop import RunningLoop
 from tests.support.raw_server import on_loopback
-from tests.support.sample_packages import installed_into
-
-SAMPLE = Path(__file__).parents[2] / "samples" / "own_converter"
-TEXTS = {"model.json": b'{"own": 7}', "greeting.txt": b"hello"}
-SOON = 30.0
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which pip has installed the sample."""
-    return installed_into(tmp_path_factory.mktemp("site"), SAMPLE)
-
-
-@pytest.fixture(autouse=True)
-def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sample is installed for the time of one test."""
-    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
-    monkeypatch.delitem(sys.modules, "text_converter", raising=False)
-    importlib.invalidate_caches()
-
-
-@pytest.fixture(scope="module")
-def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLoop]:
-    with RunningLoop(tmp_path_factory.mktemp("loop")) as running:
-        yield running
-
-
-@pytest.fixture
-def shop(loop: RunningLoop) -> Shop:
-    return Shop(loop)
-
-
-@asynccontextmanager
-async def node(loop: RunningLoop, folder: Path, **settings: Any) -> AsyncIterator[ConverterNode]:
-    """A node that looks every 50 ms; nothing may be left of its work."""
-    values = {"converter_pairs": ["format_a:format_b"], "poll_seconds": 0.05, **settings}
-    made = ConverterNode(ConverterSettings(data_folder=folder, loop_host=loop.host, **values), restart=lambda: None)
-    await made.start()
-    await made.connection.switch(True)
-    try:
-        yield made
-    finally:
-        await made.close()
-        await made.connection.close()
-    assert not (folder / "work").exists()
-
-
-async def until(what: str, found: Callable[[], Any]) -> Any:
-    """The first answer of `found` that is not empty."""
-    for _ in range(int(SOON / 0.05)):
-        if value := await asyncio.to_thread(found):
-            return value
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"{what} did not come about within {SOON:g} s")
 
 
 def test_within_a_minute_a_model_has_the_other_format_too(loop: RunningLoop, shop: Shop, tmp_path: Path) -> None:
@@ -172,6 +115,24 @@ def test_a_project_with_more_pictures_is_worth_another_try(loop: RunningLoop, sh
             picture = [("files", ("image_a.json", b"{}")), ("files", ("image_a.jpg", jpeg()))]
             answer = await asyncio.to_thread(lambda: shop.http.post(f"{shop.path}/images", files=picture))
             assert answer.is_success, answer.text
+            await until("another try", lambda: len(made.recent) > tried)
+
+    on_loopback(story)()
+
+
+def test_an_own_converter_that_was_changed_is_tried_again(
+    loop: RunningLoop, shop: Shop, site: Path, tmp_path: Path
+) -> None:
+    shop.upload("format_a", model_zip())
+
+    async def story() -> None:
+        async with node(loop, tmp_path) as made:
+            looked_at = await until("the end of a look", lambda: made.looked_at)
+            assert made.memory.failures
+            tried = len(made.recent)
+            await until("another look", lambda: made.looked_at != looked_at)
+            assert len(made.recent) == tried
+            os.utime(site / "text_converter.py")
             await until("another try", lambda: len(made.recent) > tried)
 
     on_loopback(story)()

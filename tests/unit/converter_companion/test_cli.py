@@ -28,7 +28,7 @@ def test_from_pytorch_over_onnx_to_int8(
     assert main(["convert", str(model), "--to", "onnx", *common]) == 0
     assert "mAP50" in capsys.readouterr().out
     assert main(["convert", str(out / "squares-onnx.zip"), "--to", "onnx_int8", "--json", *common]) == 0
-    [result] = json.loads(capsys.readouterr().out)["results"]
+    [result] = json.loads(capsys.readouterr().out)["onnx_int8"]["results"]
     assert result["quantized"] is True
     assert result["matched_share"] > 0.9
     unpack(out / "squares-onnx_int8.zip", tmp_path / "bundle")
@@ -66,6 +66,38 @@ def test_without_the_tools_the_way_to_them_is_told(
     arguments = ["convert", str(model), "--to", "litert", "--images", str(scenes), "--out", str(tmp_path / "out")]
     assert main([*arguments, "--data-dir", str(tmp_path)]) == 1
     assert "converter-companion install-tools" in capsys.readouterr().err
+
+
+def test_of_several_formats_those_that_can_be_made_are(
+    model: Path,
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("LITERT_TOOLS_PYTHON", raising=False)
+    monkeypatch.setattr(tools, "NEEDED", ("litert_nowhere",))
+    arguments = ["convert", str(model), "--to", "litert,onnx", "--images", str(scenes), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--data-dir", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    assert "To litert: What turns networks into LiteRT is not installed" in told.err
+    assert "Error: Not converted to litert; see above." in told.err
+    assert "Wrote" in told.out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["squares-onnx.zip"]
+
+
+def test_a_transformer_is_refused_for_litert_with_the_way_out(
+    shapes: Bundle, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(shapes.folder, tmp_path / "model")
+    document = json.loads((tmp_path / "model" / "model.json").read_text())
+    document["inference"]["head"] = "detr"
+    (tmp_path / "model" / "model.json").write_text(json.dumps(document))
+    arguments = ["convert", str(tmp_path / "model"), "--to", "litert", "--images", str(scenes)]
+    assert main([*arguments, "--out", str(tmp_path / "out"), "--data-dir", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "Transformer detectors" in said
+    assert "Devices run them as onnx." in said
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -11,6 +15,11 @@ from converter_companion import installing, tools
 from converter_companion.cli import main
 from models.errors import ModelFailed, NoRoom
 from models.files import FileSystem
+
+LINES = """echo 'Collecting torch==2.13.0 (from -r /a/b/requirements.txt (line 7))'
+echo '  Downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (190.3 MB)'
+echo 'Requirement already satisfied: numpy'
+echo 'Installing collected packages: mpmath, sympy, torch'"""
 
 NO_INDEX = "http://127.0.0.1:9/simple"
 
@@ -26,11 +35,14 @@ def environment(data_folder: Path, pip: str, *, works: bool = True) -> Path:
 
 def test_everything_that_is_pinned_is_installed_once(tmp_path: Path) -> None:
     calls = tmp_path / "calls"
-    python = environment(tmp_path, f'echo "$@" >> {calls}\necho "Collecting torch==2.13.0"\necho noise')
+    python = environment(tmp_path, f'echo "$@" >> {calls}\n{LINES}')
     told: list[str] = []
     assert installing.install(tmp_path, told.append, NO_INDEX) == python
-    assert "Collecting torch==2.13.0" in told
-    assert "noise" not in told
+    assert told == [
+        "Collecting torch==2.13.0",
+        "Downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (190.3 MB)",
+        "Unpacking 3 packages; that takes a minute or two",
+    ]
     [line] = calls.read_text().splitlines()
     assert f"--extra-index-url {NO_INDEX}" in line
     listed = Path(line.split()[-1]).read_text()
@@ -54,12 +66,17 @@ def test_everything_that_is_pinned_is_installed_once(tmp_path: Path) -> None:
         pytest.param(
             "echo 'ERROR: ResolutionImpossible'\nexit 1", "could not install the tools: ERROR: Reso", id="pins"
         ),
+        pytest.param(
+            "echo 'ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device'\nexit 1",
+            "The disk became full: ERROR: Could not",
+            id="no room",
+        ),
         pytest.param("kill -9 $$", "could not install the tools: nothing", id="killed"),
     ],
 )
 def test_a_failed_installation_is_told_and_gone_on_with(pip: str, sentence: str, tmp_path: Path) -> None:
     python = environment(tmp_path, pip)
-    with pytest.raises(ModelFailed, match=sentence) as raised:
+    with pytest.raises((ModelFailed, NoRoom), match=sentence) as raised:
         installing.install(tmp_path, lambda _: None, NO_INDEX)
     assert "The same command" in str(raised.value)
     assert not (tmp_path / tools.FOLDER / tools.COMPLETE).exists()
@@ -88,8 +105,45 @@ def test_the_command_says_what_it_will_do_before_it_asks(
 ) -> None:
     environment(tmp_path, "exit 1")
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
-    assert main(["install-tools", "--data-dir", str(tmp_path)]) == 130
+    assert main(["install-tools", "--data-dir", str(tmp_path), "--index", NO_INDEX]) == 130
     said = capsys.readouterr().out
     assert "litert-torch==0.10.0" in said
     assert "2.2 GB of disk" in said
+    assert NO_INDEX in said
     assert str(tmp_path) in said
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_without_an_index_of_its_own_pytorchs_is_taken_if_it_can_be_reached(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with listening() as address:
+        monkeypatch.setattr(installing, "CPU_INDEX", address if there else NO_INDEX)
+        found = installing.extra_index(None)
+        assert found == (address if there else None)
+        said = installing.announcement(Path("/data"), found)
+    assert ("up to 8 GB of disk" in said) is not there, "PyTorch with CUDA is several times as large"
+    assert installing.extra_index("http://own") == "http://own"
+
+
+class Index(BaseHTTPRequestHandler):
+    """Says that it is there."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextmanager
+def listening() -> Iterator[str]:
+    """The address of an index."""
+    with HTTPServer(("127.0.0.1", 0), Index) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/whl/cpu"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from converter_companion.outputs import match
+from converter_companion.outputs import by_rank, difference, match
 from models.errors import ModelFailed
 
 NAMES = {"distances": 0, "scores": 1}
@@ -49,3 +49,11 @@ def test_a_lost_output_is_named() -> None:
 def test_without_pictures_nothing_can_be_told() -> None:
     with pytest.raises(ModelFailed, match="Without pictures"):
         match(NAMES, [], [])
+
+
+def test_things_in_another_order_are_no_difference_and_other_things_are() -> None:
+    logits = np.array([[[3.0, -2.0], [-4.0, -4.1], [-4.2, -4.3]]], np.float32)
+    anew = logits[:, [0, 2, 1]]
+    assert difference(logits, anew) > 0
+    assert difference(by_rank(logits), by_rank(anew)) == 0
+    assert difference(by_rank(logits), by_rank(logits[..., ::-1])) > 0.1

@@ -37,6 +37,26 @@ def test_the_numbers_are_told(tmp_path: Path) -> None:
     )
 
 
+def test_of_what_classifies_whole_pictures_the_surest_class_is_told(tmp_path: Path) -> None:
+    report = {
+        "pictures": 30,
+        "source": {"file": "network.pt", "size_bytes": 450_000, "accuracy": 0.97},
+        "results": [
+            {
+                "file": "model_int8.tflite",
+                "result": {"size_bytes": 160_000, "accuracy": 0.96},
+                "same_best": 0.98,
+                "mean_score_drift": 0.0037,
+            }
+        ],
+    }
+    (tmp_path / "parity.json").write_text(json.dumps(report))
+    assert parity_of(tmp_path) == (
+        "model_int8.tflite, on 30 pictures: the surest class is the same in 98.0%; confidences 0.004 apart; "
+        "accuracy 0.960, its source 0.970; 0.2 MB",
+    )
+
+
 @pytest.mark.parametrize(
     "content",
     [

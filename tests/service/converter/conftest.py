@@ -1,0 +1,41 @@
+"""The sample of an own converter, installed, and a loop."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service.loop_server.shop import Shop
+from tests.service.running_loop import RunningLoop
+from tests.support.sample_packages import installed_into
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "own_converter"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which pip has installed the sample."""
+    return installed_into(tmp_path_factory.mktemp("site"), SAMPLE)
+
+
+@pytest.fixture(autouse=True)
+def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample is installed for the time of one test."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
+    monkeypatch.delitem(sys.modules, "text_converter", raising=False)
+    importlib.invalidate_caches()
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLoop]:
+    with RunningLoop(tmp_path_factory.mktemp("loop")) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(loop: RunningLoop) -> Shop:
+    return Shop(loop)

@@ -264,6 +264,59 @@ def test_a_full_disk_is_told_and_what_has_come_stays(place: Place) -> None:
     asyncio.run(story())
 
 
+class FullWhile(FileSystem):
+    """A disk that is full while a trainer is in one state, until it has refused so many files."""
+
+    def __init__(self, during: str, refusals: int = 2) -> None:
+        self.trainer: Trainer | None = None
+        self.refused = 0
+        self._during, self._refusals = during, refusals
+
+    def create_exclusive(self, path: Path) -> Any:
+        walk = None if self.trainer is None else self.trainer.walk
+        if walk is not None and walk.during == self._during and self.refused < self._refusals:
+            self.refused += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().create_exclusive(path)
+
+
+@pytest.mark.parametrize(
+    ("during", "key"),
+    [
+        ("data_downloading", "prepare"),
+        pytest.param("train_model_downloading", "download_model", marks=pytest.mark.slow),
+        ("running", "run_training"),
+        pytest.param("confusion_matrix_syncing", "sync_confusion_matrix", marks=pytest.mark.slow),
+        pytest.param("train_model_uploading", "upload_model", marks=pytest.mark.slow),
+        ("detecting", "detecting"),
+        pytest.param("detection_uploading", "upload_detections", marks=pytest.mark.slow),
+        ("ready_for_cleanup", "cleanup"),
+    ],
+)
+def test_a_disk_that_is_full_at_any_stage_is_told_and_when_there_is_room_again_it_goes_on(
+    place: Place, during: str, key: str
+) -> None:
+    place.annotated(2)
+
+    async def story() -> None:
+        files = FullWhile(during)
+        async with trainer_with(place, "--epochs", "2", files=files) as (trainer, watch, _):
+            files.trainer = trainer
+            await place.begin(trainer)
+            await over(trainer)
+            assert files.refused == 2
+            assert watch.waited, "it was never tried again"
+            for _, _, errors in watch.waited:
+                assert set(errors) == {key}
+                assert "full" in errors[key] or "No space left" in errors[key]
+            assert trainer.last is not None
+            assert (trainer.last.outcome, trainer.last.errors) == ("finished", {})
+            assert (await place.ended())["state"] == "finished"
+            assert len(await place.models()) == 1
+
+    asyncio.run(story())
+
+
 def test_a_training_that_is_killed_goes_on_from_its_checkpoint(place: Place) -> None:
     place.annotated(2)
 
@@ -385,6 +438,30 @@ def test_a_category_that_was_removed_meanwhile_is_left_out(place: Place) -> None
     document = json.loads(next((place.folder / "projects").rglob("annotations.json")).read_bytes())
     assert [category["name"] for category in document["categories"]] == ["bolt"]
     assert (len(document["images"]), len(document["annotations"])) == (len(ids) + 1, len(ids))
+
+
+def test_a_category_may_be_removed_while_it_is_trained(place: Place) -> None:
+    ids = place.annotated(2)
+
+    async def story() -> None:
+        async with trainer_with(place, "--epochs", "400", "--pause", "0.05") as (trainer, _, _transport):
+            await place.begin(trainer)
+            await until(lambda: trainer.run is not None and trainer.run.best is not None)
+            for id in ids:
+                answer = await place.ask("PUT", f"/images/{id}/annotations", json={"box_annotations": []})
+                assert answer.status_code == 200, answer.text
+            answer = await place.ask("DELETE", f"/categories/{place.shop.categories['bolt']}")
+            assert answer.status_code == 200, answer.text
+            await trainer.stop()
+            await over(trainer)
+            assert trainer.last is not None
+            assert (trainer.last.outcome, trainer.last.errors) == ("finished", {})
+        [model] = await place.models()
+        assert sorted(model["formats"]) == ["appliance_pytorch", "onnx"]
+
+    asyncio.run(story())
+    [found] = place.shop.image(ids[0], model_version="1.0")["box_detections"]
+    assert found["category_name"] == "bolt", "what it found is still told, by the name that the model knows"
 
 
 def test_damaged_pictures_are_left_out_and_counted(place: Place) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.service.running_loop import RunningLoop
-from tests.service.trainer.trainers import Place, until
+from tests.service.trainer.trainers import Place, fake_command, until
+from trainer_companion import job as jobs
+from trainer_companion import look
 from trainer_companion.node import Trainer
 
 DETAILS = {"categories": [], "hyperparameters": {}, "training_number": 7, "model_variant": "small"}
@@ -205,7 +207,27 @@ def test_a_training_that_goes_on_waits_for_the_slot(place: Place, tmp_path: Path
     asyncio.run(story())
 
 
-def test_an_idle_trainer_ends_itself_where_that_is_wished(place: Place) -> None:
+def test_one_that_waits_for_the_slot_can_be_aborted(place: Place, tmp_path: Path) -> None:
+    lock = tmp_path / "slot"
+    settings = place.settings(training_slot_lock=lock)
+    place.annotated(2)
+
+    async def story() -> None:
+        async with place.running("--epochs", "50", "--pause", "0.2", settings=settings) as trainer:
+            await place.begin(trainer)
+            await has_a_model(trainer)
+        with slot_taken(lock):
+            async with place.running(settings=settings) as trainer:
+                assert trainer.state == "waiting_for_slot"
+                assert (await place.ask("POST", "/trainings/1/abort")).status_code == 200
+                assert trainer.state == "blocked"
+                assert (await place.ended())["state"] == "aborted"
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_an_idle_trainer_ends_itself_where_that_is_wished(place: Place, tmp_path: Path, blocked: bool) -> None:
     clock = [0.0]
 
     async def later(seconds: float) -> None:
@@ -213,23 +235,80 @@ def test_an_idle_trainer_ends_itself_where_that_is_wished(place: Place) -> None:
         await asyncio.sleep(0)
 
     async def story() -> None:
-        settings = place.settings(trainer_idle_timeout_sec=60.0)
-        async with place.running(settings=settings, sleep=later, now=lambda: clock[0]):
-            await until(lambda: place.stopped == 1)
-            assert 60 <= clock[0] <= 75
+        settings = place.settings(trainer_idle_timeout_sec=60.0, training_slot_lock=tmp_path / "slot")
+        with slot_taken(tmp_path / "slot") if blocked else nullcontext():
+            async with place.running(settings=settings, sleep=later, now=lambda: clock[0]) as trainer:
+                await until(lambda: place.stopped == 1)
+                assert trainer.state == ("blocked" if blocked else "idle")
+                assert 60 <= clock[0] <= 75
 
     asyncio.run(story())
 
 
-def test_after_a_training_it_starts_anew_where_that_is_wished(place: Place) -> None:
+def test_one_that_trains_does_not_end_itself_and_is_idle_anew_afterwards(place: Place) -> None:
+    place.annotated(2)
+    clock = [0.0]
+
+    async def story() -> None:
+        settings = place.settings(trainer_idle_timeout_sec=60.0)
+        async with place.running("--epochs", "9", "--pause", "60", settings=settings, now=lambda: clock[0]) as trainer:
+            clock[0] += 50
+            await place.begin(trainer)
+            await until(lambda: trainer.state == "running")
+            for _ in range(10):
+                clock[0] += 100
+                await asyncio.sleep(0.06)  # it has looked meanwhile: `hurry` waits 0.05 s
+            assert place.stopped == 0
+            await trainer.abort()
+            await asyncio.sleep(0.2)
+            clock[0] += 50
+            await asyncio.sleep(0.2)
+            assert place.stopped == 0
+            clock[0] += 20
+            await until(lambda: place.stopped == 1)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("aborted", [False, True])
+def test_after_a_training_it_starts_anew_where_that_is_wished(place: Place, aborted: bool) -> None:
     place.annotated(2)
 
     async def story() -> None:
         settings = place.settings(restart_after_training=True)
-        async with place.running("--epochs", "1", settings=settings) as trainer:
+        async with place.running("--epochs", "1", "--pause", "60" if aborted else "0", settings=settings) as trainer:
             await place.begin(trainer)
+            if aborted:
+                await until(lambda: trainer.state == "running")
+                assert place.restarted == 0
+                assert (await place.ask("POST", "/trainings/1/abort")).status_code == 200
             await until(lambda: place.restarted == 1)
-            assert (await place.training())["state"] == "finished"
+            assert (await place.training())["state"] == ("aborted" if aborted else "finished")
+
+    asyncio.run(story())
+
+
+def test_what_is_set_reaches_the_training_and_the_look_at_all_pictures(place: Place) -> None:
+    place.annotated(2)
+    asked: list[tuple[int, float | None]] = []
+
+    def command(folder: Path, processes: int) -> list[str]:
+        asked.append((processes, jobs.read(folder).vram_limit_gb))
+        return fake_command("--epochs", "1")(folder, processes)
+
+    def task() -> Path | None:
+        return next(iter(place.folder.glob(f"projects/*/*/trainings/*/detections/{look.TASK}")), None)
+
+    async def story() -> None:
+        settings = place.settings(vram_limit_gb=3.5, inference_batch_size=4, training_processes=3)
+        async with place.running(command=command, settings=settings) as trainer:
+            await place.begin(trainer)
+            await until(lambda: task() is not None, "it is written down what to look at")
+            written = task()
+            assert written is not None
+            assert look.Task.model_validate_json(written.read_bytes()).batch_size == 4
+            assert asked == [(3, 3.5)]
+            await trainer.abort()
 
     asyncio.run(story())
 

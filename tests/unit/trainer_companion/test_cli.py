@@ -9,7 +9,9 @@ import pytest
 
 from models.bundle import open_bundle, unpack
 from networks import bundles
+from tests.support import little_memory
 from tests.support.coco_folders import write_squares
+from trainer_companion import job
 from trainer_companion.cli import main
 
 
@@ -36,6 +38,25 @@ def test_a_folder_becomes_a_zip_and_the_zip_a_base_model(tmp_path: Path, capsys:
     heard = capsys.readouterr()
     assert "tensors of the base model fit" in heard.err
     assert [path.name for path in (tmp_path / "next").iterdir()] == ["model.zip"]
+
+
+@pytest.mark.slow
+def test_a_team_that_runs_out_of_memory_is_started_again_with_half_the_batch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two processes has too little memory: neither can go on alone, so both are started again."""
+    monkeypatch.setattr(job, "MODULE", little_memory.__name__)
+    squares = write_squares(tmp_path / "set", 16)
+    out = tmp_path / "out"
+    assert main(tiny(squares, out, "--variant", "edge-residual-128", "--epochs", "1", "--processes", "2")) == 0
+    heard = capsys.readouterr()
+    assert "Out of memory with 6 pictures a step; started again, the training goes on with 3." in heard.err
+    assert [line.split(", ")[2] for line in heard.out.splitlines() if "2 process(es) on cpu" in line] == [
+        "6 pictures a step and process; 12 pictures to learn from",
+        "3 pictures a step and process; 12 pictures to learn from",
+    ]
+    unpack(out / "edge-residual-128.zip", tmp_path / "unpacked")
+    assert bundles.read(open_bundle(tmp_path / "unpacked")).class_count == 2
 
 
 @pytest.mark.parametrize(

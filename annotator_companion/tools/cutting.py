@@ -16,10 +16,8 @@ from annotator_companion.tools.cuts import BACKGROUND, FOREGROUND, MAYBE, MAYBE_
 from annotator_companion.tools.strokes import Stroke, foreground
 
 MARGIN = 0.1
-"""Of the longer side of the box: who presses the button so near to it means the thing in it, and no other."""
-
-SURROUNDINGS = 0.3
-"""Of the longer side of the box: so much of what is around it is looked at, to know what does not belong to the thing."""
+"""Of the longer side of the box: so much of what is around it tells what does not belong to the thing, and who presses the
+button there means the thing and no other."""
 
 LEAST_MARGIN = 8
 """Pixels."""
@@ -27,7 +25,7 @@ LEAST_MARGIN = 8
 SMALLEST_BOX = 4
 """Pixels of a side; less is a click that went astray."""
 
-COARSE_PIXELS = 4_000
+COARSE_PIXELS = 8_000
 """On so many the colours are learnt and the thing is found."""
 
 FINE_PIXELS = 25_000
@@ -69,12 +67,12 @@ class Rectangle:
         """Whether it is too small to be meant."""
         return min(self.right - self.left, self.bottom - self.top) < SMALLEST_BOX
 
-    def around(self, points: Sequence[Point], share: float, picture: Picture) -> Rectangle:
-        """Large enough for the points, too, and for a margin, a share of its longer side; inside the picture."""
+    def around(self, points: Sequence[Point], picture: Picture) -> Rectangle:
+        """Large enough for the points, too, and for a margin; inside the picture."""
         xs, ys = [x for x, _ in points], [y for _, y in points]
         left, right = min([self.left, *xs]), max([self.right, *(x + 1 for x in xs)])
         top, bottom = min([self.top, *ys]), max([self.bottom, *(y + 1 for y in ys)])
-        margin = max(round(share * max(right - left, bottom - top)), LEAST_MARGIN)
+        margin = max(round(MARGIN * max(right - left, bottom - top)), LEAST_MARGIN)
         return Rectangle(
             max(left - margin, 0),
             max(top - margin, 0),
@@ -96,7 +94,7 @@ class Cutting:
 
         Never empty: where nothing stands out, it is what the strokes say, else the whole box.
         """
-        area = self._drawn.around(foreground(strokes), SURROUNDINGS, self._picture)
+        area = self._drawn.around(foreground(strokes), self._picture)
         if self._looked is None or self._looked[0] != area:
             self._looked = area, _look(self._picture, area, self._drawn)
         look = self._looked[1]
@@ -110,8 +108,8 @@ class Cutting:
         return Region(part.left, part.top, part.width, part.height, mask)
 
     def holds(self, point: Point, strokes: Sequence[Stroke]) -> bool:
-        """Whether a point lies in the box, or so near to it or to a stroke that the thing is meant."""
-        area = self._drawn.around(foreground(strokes), MARGIN, self._picture)
+        """Whether a point lies in the part of the picture that is looked at."""
+        area = self._drawn.around(foreground(strokes), self._picture)
         return area.left <= point[0] < area.right and area.top <= point[1] < area.bottom
 
 

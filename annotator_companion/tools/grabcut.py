@@ -8,6 +8,7 @@ a box somewhere else.
 from __future__ import annotations
 
 from annotator_companion.tools.base import Action, Picture, Region, Sketch
+from annotator_companion.tools.cuts import warm_up
 from annotator_companion.tools.cutting import Cutting, Rectangle
 from annotator_companion.tools.strokes import Stroke
 
@@ -18,6 +19,9 @@ class GrabCut:
     """See `annotator_companion.tools.base.Tool`."""
 
     name = "grabcut"
+
+    def __init__(self) -> None:
+        warm_up()
 
     def begin(self, picture: Picture) -> GrabCutDrawing:
         """See `Tool`."""

@@ -20,6 +20,9 @@ MOST_TRAIL = 4096
 
 MOVE = "mouse_move"
 
+OVERTAKING = frozenset({MOVE, "left_mouse_down", "right_mouse_down", "left_mouse_up", "right_mouse_up"})
+"""What goes on from where the mouse is. Whatever else a page sends tells no tool where it has been."""
+
 
 @dataclass
 class Turn:
@@ -78,7 +81,7 @@ def _overtakes(data: AnnotationData, before: AnnotationData) -> bool:
     """Whether the earlier input was a move on the way to the later one."""
     return (
         before.event_type == MOVE
-        and data.event_type != "key_up"
+        and data.event_type in OVERTAKING
         and before.image_uuid == data.image_uuid
         and before.context == data.context
         and before.category.id == data.category.id

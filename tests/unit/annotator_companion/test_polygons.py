@@ -169,3 +169,14 @@ def test_a_mask_of_another_shape_is_refused() -> None:
 def test_simple_means_no_side_touches_another(points: list[Point], simple: bool) -> None:
     assert is_simple(np.array(points)) is simple
     assert (len(points) >= 3 and not crossings(tuple(points))) is simple
+
+
+@pytest.mark.parametrize("tooth", [3, 255, 256, 257, 500, 746])
+def test_one_tooth_of_a_long_comb_that_is_too_long_is_seen(tooth: int) -> None:
+    teeth = [(2 * number, 10 + 20 * (number % 2)) for number in range(750)]
+    comb = [*teeth, (1498, 0), (0, 0)]
+    assert is_simple(np.array(comb))
+    comb[tooth] = (comb[tooth][0], -1)
+    assert not is_simple(np.array(comb))
+    # The same from top to bottom, where all begin at about the same place from the left.
+    assert not is_simple(np.array(comb)[:, ::-1])

@@ -51,6 +51,18 @@ async def test_buttons_and_keys_are_never_overtaken() -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["key_down", "key_up", "mouse_wheel", ""])
+def test_what_tells_no_tool_where_the_mouse_was_overtakes_nothing(kind: str) -> None:
+    async def story() -> None:
+        turns = Turns()
+        turns.add(data("mouse_move", 1, 0), "last")
+        turns.add(data(kind, 2, 0, key_down="Shift"), "last")
+        turns.add(data("mouse_move", 3, 0), "last")
+        assert [turns.take().data.coordinate.x for _ in range(len(turns))] == [1, 2, 3]
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("other", [{"image_uuid": "another"}, {"category": {"id": "c2", "name": "other"}}])
 def test_moves_over_something_else_are_not_overtaken(other: dict[str, Any]) -> None:
     async def story() -> None:

@@ -148,6 +148,8 @@ class History:
         self.used = self._now()
         if data.key_up == FORGET_KEY:
             self._turns.clear("")
+        elif data.event_type not in _KINDS:
+            return self._svg  # a key that is held is told many times a second, and nobody has a use for it
         answer = self._turns.add(data, self._svg)
         if self._working is None:
             self._working = asyncio.create_task(self._go_on(), name="answers to a page")
@@ -193,8 +195,6 @@ class History:
             self.forget()
             self._tool = (self._tool + 1) % len(self._means.tools)
             return ""
-        if data.event_type not in _KINDS:
-            return self._svg
         context = data.context
         subject = _Subject(PictureKey(context.organization, context.project, data.image_uuid), data.category.id)
         if subject != self._subject:

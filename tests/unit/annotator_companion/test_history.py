@@ -225,6 +225,20 @@ def test_moves_that_come_faster_than_answers_never_queue_up() -> None:
     story(tell)
 
 
+def test_a_key_that_is_held_keeps_nobody_waiting() -> None:
+    async def tell(desk: Desk) -> None:
+        svg = await desk.do("left_mouse_down", 0, 0)
+        desk.tool.gate.clear()
+        up = asyncio.create_task(desk.do("left_mouse_up", 1, 0))
+        await until(lambda: desk.tool.at_once == 1)
+        for _ in range(100):
+            assert await desk.do("key_down", key_down="Shift") == svg
+        desk.tool.gate.set()
+        assert dots(await up) == 2
+
+    story(tell)
+
+
 def test_a_page_is_answered_one_by_one_and_pages_side_by_side() -> None:
     async def tell(desk: Desk) -> None:
         desk.tool.gate.clear()

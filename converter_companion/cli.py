@@ -54,6 +54,9 @@ def install_tools(data_dir: Path | None, index: str | None, yes: bool) -> None:
     It says what it will do and asks. Interrupted, the same command goes on where it was.
     """
     settings = ConverterSettings.load(os.environ, {"data_folder": data_dir})
+    if (python := installing.installed(settings.data_folder)) is not None:
+        click.echo(f"Everything is installed already. Conversions to litert use {python}.")
+        return
     found = installing.extra_index(index)
     click.echo(installing.announcement(settings.data_folder / tools.FOLDER, found))
     if not yes:

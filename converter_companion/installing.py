@@ -68,6 +68,17 @@ def extra_index(given: str | None) -> str | None:
     return given or (CPU_INDEX if _reachable(CPU_INDEX) else None)
 
 
+def installed(data_folder: Path) -> Path | None:
+    """The Python of a complete environment with just these packages; None where there is none. Blocks."""
+    folder = data_folder / tools.FOLDER
+    python = folder / "bin" / "python"
+    try:
+        complete = (folder / tools.COMPLETE).read_text(encoding="utf-8") == requirements()
+    except OSError:
+        return None
+    return python if complete and tools.can_convert(python) else None
+
+
 def install(data_folder: Path, tell: Tell, index: str | None = None, files: FileSystem = FILE_SYSTEM) -> Path:
     """Make the environment below `data_folder`, or go on where an interrupted call was; returns its Python. Blocks.
 
@@ -77,9 +88,6 @@ def install(data_folder: Path, tell: Tell, index: str | None = None, files: File
     folder = data_folder / tools.FOLDER
     python = folder / "bin" / "python"
     done, wanted = folder / tools.COMPLETE, requirements()
-    if done.exists() and done.read_text(encoding="utf-8") == wanted and tools.can_convert(python):
-        tell("Everything is installed already.")
-        return python
     try:
         files.make_folders(folder)
         files.remove_tree(done)

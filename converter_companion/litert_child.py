@@ -83,28 +83,34 @@ def quantize(
 ) -> None:
     """Full int8, weights and activations, input and output: ranges from what the pictures (N, H, W, 3) do in the network.
 
-    `as_seen` makes of pixels what the network is shown. The interpreter itself notes the ranges: to read every tensor after
-    each picture, which is the quantizer's other way, takes a second and more of a picture of 512 pixels.
+    `as_seen` makes of pixels what the network is shown. The interpreter itself notes the ranges, which takes a fifth of the
+    time of the quantizer's other way, to read every tensor after each picture. A range holds all that was seen: the usual
+    moving average of extremes cuts off what is largest, and here that is the surest scores and the widest boxes.
     """
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import quantizer, recipe
-    from ai_edge_quantizer.calibrator import CalibrationMode
+    from ai_edge_quantizer.calibrator import CalibrationMode, Calibrator
+    from ai_edge_quantizer.recipe_manager import RecipeManager
+    from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
     [(name, signature)] = Interpreter(str(source)).get_signature_list().items()
     [argument] = signature["inputs"]
-    made = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
-    ranges = None
+    wanted = recipe.static_wi8_ai8()
+    recipes = RecipeManager()
+    recipes.load_quantization_recipe(wanted)
+    seen = Calibrator(
+        str(source),
+        num_threads=1,
+        mode=CalibrationMode.CALIBRATION_PROFILER_BASED,
+        qsv_update_func=min_max_update,
+    )
     for first in range(0, len(pictures), AT_ONCE):
         progress(0.8 * first / len(pictures), "quantizing to int8: looking at pictures")
         these = [{argument: as_seen(picture[None])} for picture in pictures[first : first + AT_ONCE]]
-        ranges = made.calibrate(
-            {name: these},
-            previous_calibration_result=ranges,
-            num_threads=1,
-            mode=CalibrationMode.CALIBRATION_PROFILER_BASED,
-        )
+        seen.calibrate({name: these}, recipes)
     progress(0.8, "quantizing to int8")
-    made.quantize(ranges).export_model(str(target), overwrite=True)
+    made = quantizer.Quantizer(str(source), wanted)
+    made.quantize(seen.get_model_qsvs()).export_model(str(target), overwrite=True)
 
 
 if __name__ == "__main__":

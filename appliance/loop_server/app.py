@@ -50,11 +50,11 @@ BODIES_IN_MEMORY = 1024 * MIB
 """Request bodies that may be in memory at once."""
 
 ROUTERS: tuple[Callable[[LoopServices], APIRouter], ...] = (
+    images.router,  # first: trainers ask it for every picture, and each router before it takes its time
     status.router,
     login.router,
     users.router,
     projects.router,
-    images.router,
     images.upload_router,
     datasets.router,
     models.router,

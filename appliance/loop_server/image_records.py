@@ -14,7 +14,8 @@ from appliance.loop_server.blobs import Blob
 from appliance.loop_server.categories import Resolver
 from appliance.loop_server.findings import Annotations, annotation_rows, annotations_out, by_model, merged
 from appliance.loop_server.image_forms import Incoming
-from appliance.loop_server.tables import STATES, image_annotations, image_detections, images
+from appliance.loop_server.projects import project_key
+from appliance.loop_server.tables import STATES, image_annotations, image_detections, images, projects
 from models.errors import InvalidInput, NotInLoop
 from models.wire.detections import ImageDetections
 from models.wire.image_metadata import SegmentationAnnotation
@@ -199,6 +200,20 @@ def find(connection: Connection, project: int, image_id: str) -> Row[Any]:
     if row is None:
         raise NotInLoop(f"There is no image {image_id[:60]!r} in this project")
     return row
+
+
+def picture(connection: Connection, organization: str, project: str, image_id: str) -> Row[Any]:
+    """`sha256`, `size` and `format` of one image, in one query: trainers ask for all of them. Raises `NotInLoop`."""
+    row = connection.execute(
+        select(images.c.sha256, images.c.size, images.c.format)
+        .join(projects, projects.c.id == images.c.project_id)
+        .where(
+            projects.c.organization == organization,
+            projects.c.project == project.lower(),
+            images.c.id == image_id,
+        )
+    ).one_or_none()
+    return find(connection, project_key(connection, organization, project), image_id) if row is None else row
 
 
 def _keys(connection: Connection, project: int, image_ids: Iterable[str]) -> dict[str, int]:

@@ -200,7 +200,7 @@ def router(services: LoopServices) -> APIRouter:
     )
     async def picture(request: Request, organization: str, project: str, image_id: str) -> Response:
         """The picture as it was uploaded."""
-        row = await database.read(lambda db: image_records.find(db, project_key(db, organization, project), image_id))
+        row = await database.read(lambda db: image_records.picture(db, organization, project, image_id))
         return await download(request, services.blobs, row.sha256, row.size, {}, f"image/{row.format}")
 
     @routes.put("/images/{image_id}/annotations", responses=NOT_THERE)

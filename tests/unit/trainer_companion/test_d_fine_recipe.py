@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from networks.base import family
 from networks.d_fine import DFineNetwork
 from tests.support.coco_folders import write_squares
 from tests.support.training_sessions import HeardSession, session, train
-from trainer_companion import export, fitting, hub
+from trainer_companion import export, fitting, hub, job
 from trainer_companion.d_fine_losses import DFineLearner
 from trainer_companion.d_fine_recipe import BACKBONE, DFineRecipe
 from trainer_companion.hub import NotReached
-from trainer_companion.progress import Best, Started, Warned
+from trainer_companion.launching import Training
+from trainer_companion.progress import Best, Event, Started, Warned
 from trainer_companion.team import Team
 
 RECIPE = DFineRecipe()
@@ -63,7 +65,7 @@ def test_squares_are_learnt(trained: tuple[HeardSession, Any]) -> None:
     assert first.map50 < 0.05  # as good as blind
     assert done.map50 > 0.1
     assert last.bundle == done.bundle
-    assert of.losses[-1] < 0.85 * of.losses[0]
+    assert of.losses[-1] < 0.95 * of.losses[0]  # most of it is of queries that begin as noise
     started = of.heard(Started)[0]
     assert (started.architecture, started.train_images, started.test_images) == ("d_fine", 36, 12)
 
@@ -97,6 +99,21 @@ def test_the_next_training_begins_with_it(trained: tuple[HeardSession, Any], squ
     assert "tensors of the base model fit" in of.heard(Warned)[0].message
     assert of.heard(Warned)[0].message.startswith("All")
     assert done.map50 == pytest.approx(trained[1].map50, abs=0.1)
+
+
+@pytest.mark.slow
+def test_two_processes_train_it_together_with_pictures_on_which_there_is_nothing(tmp_path: Path) -> None:
+    pictures = write_squares(tmp_path / "set", 16)
+    document = json.loads((pictures / "annotations.json").read_text())
+    document["annotations"] = [each for each in document["annotations"] if each["image_id"] <= 3]
+    (pictures / "annotations.json").write_text(json.dumps(document))
+    given = {"resolution": 64, "max_batch_size": 2, "epochs": 2, "pretrained": False}
+    job.write(tmp_path / "job", job.Job(dataset=pictures, variant=NANO, hyperparameters=given, device="cpu"))
+    events: list[Event] = []
+    done = Training(tmp_path / "job", 2).run(events.append)
+    assert done.epochs == 2
+    assert next(event.processes for event in events if isinstance(event, Started)) == 2
+    assert [event.message for event in events if isinstance(event, Warned)] == []
 
 
 # ── what it begins with ─────────────────────────────────────────────────────────────────────────────────────────────

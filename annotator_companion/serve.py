@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+import cv2
 
 from access import ASGIApp
 from annotator_companion.node import Annotator
@@ -51,4 +52,5 @@ def serve(tool_names: str | None, **common: Any) -> None:
 
     names = None if tool_names is None else [each.strip() for each in tool_names.split(",")]
     settings = AnnotatorSettings.load(os.environ, {**common, "annotator_tools": names})
+    cv2.setNumThreads(1)  # pages are answered side by side: threads within one would only wait for each other
     serving.run(lambda ending: make_app(settings, ending, page.mount), settings)

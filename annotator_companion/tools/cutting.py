@@ -102,7 +102,6 @@ class Cutting:
         mask = sharpened(part.pixels, _corrected(look, self._drawn, strokes) if strokes else look.mask)
         for stroke in strokes:
             _draw(mask, part, stroke, int(stroke.is_foreground))
-        mask = largest_part(mask)
         if not mask.any():
             mask = _inside(part, self._drawn)
         return Region(part.left, part.top, part.width, part.height, mask)

@@ -15,7 +15,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from annotator_companion.polygons import largest_part
 from annotator_companion.tools.base import Action, Box, Dot, Picture, Point, Region, Shape, Sketch
 from annotator_companion.tools.segment_anything import (
     BELONGS,
@@ -100,7 +99,7 @@ class PromptDrawing:
 
     def _proposed(self, points: Sequence[Point], labels: Sequence[float]) -> Region:
         """What the model says. Never empty: where it says nothing it is the box, else the pixel that was clicked on."""
-        mask = largest_part(self._model.masks(self._embedding.result(), points, labels))
+        mask = self._model.masks(self._embedding.result(), points, labels)
         if mask.any():
             return Region(0, 0, self._picture.width, self._picture.height, mask)
         (left, top), (right, bottom) = self._box or (points[-1], (points[-1][0] + 1, points[-1][1] + 1))

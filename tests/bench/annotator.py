@@ -127,6 +127,7 @@ async def in_process(
     async def store(_organization: str, _project: str, _annotation: SegmentationAnnotation) -> None:
         return None
 
+    cv2.setNumThreads(1)  # as in the annotator's own process
     with Threads(2) as threads:
         pictures = Pictures(fetch, threads, 2**29)
         histories = Histories(Means(tools(["grabcut", "livewire"]), pictures, store, threads))

@@ -144,7 +144,7 @@ def variants() -> None:
     """The networks to choose from."""
     for each in recipes():
         for variant in each.variants:
-            click.echo(f"{variant.name:24}{variant.label}\n    {variant.description}")
+            click.echo(f"{variant.name:28}{variant.label}\n    {variant.description}")
 
 
 class _Printer:

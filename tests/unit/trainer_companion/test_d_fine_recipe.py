@@ -253,3 +253,14 @@ def test_other_refusals_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DFineNetwork, "loss", loss)
     with pytest.raises(ValueError, match="a bug"):
         loss_of(nano(), Team(), torch.rand(2, 3, 64, 64))
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_in_mixed_precision_the_loss_is_a_number_with_a_gradient(precision: torch.dtype) -> None:
+    """As on a graphics card; processors have both, too."""
+    network = nano().train()
+    with torch.autocast("cpu", precision):
+        loss = loss_of(network, Team(), torch.rand(2, 3, 64, 64))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(each.grad).all() for each in network.parameters() if each.grad is not None)

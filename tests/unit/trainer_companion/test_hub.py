@@ -43,7 +43,8 @@ class _Answer(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         assert isinstance(self.server, Hub)
         self.server.asked.append(f"{self.command} {self.path}")
-        is_there = self.path == "/somebody/d-fine/resolve/main/model.safetensors"
+        is_torn = self.path == "/somebody/torn/resolve/main/model.safetensors"
+        is_there = is_torn or self.path == "/somebody/d-fine/resolve/main/model.safetensors"
         self.send_response(200 if is_there else 404)
         if is_there:
             self.send_header("ETag", '"abc"')
@@ -51,7 +52,7 @@ class _Answer(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(FILE) if is_there else 0))
         self.end_headers()
         if is_there and with_body:
-            self.wfile.write(FILE)
+            self.wfile.write(FILE[:40] if is_torn else FILE)
 
 
 @pytest.fixture
@@ -76,3 +77,9 @@ def test_weights_are_fetched_once_and_then_asked_of_nobody(hub: Hub, tmp_path: P
 def test_what_the_hub_does_not_have_is_a_sentence(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(NotReached, match="somebody/other was not to be had"):
         fetch("somebody/other", endpoint=hub.url, cache=tmp_path)
+
+
+def test_a_download_that_breaks_off_is_a_sentence_and_leaves_nothing_behind(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(NotReached, match="somebody/torn was not to be had"):
+        fetch("somebody/torn", endpoint=hub.url, cache=tmp_path)
+    assert list(tmp_path.rglob("*.safetensors")) == []

@@ -14,7 +14,7 @@ from tests.e2e.companions.test_model_life import companion, trainers
 from tests.service.loop_server.pictures import metadata, pair
 from tests.support.coco_folders import COLOURS, square_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 NAMES = tuple(COLOURS)
 PICTURES = 60

@@ -202,8 +202,8 @@ def find(connection: Connection, project: int, image_id: str) -> Row[Any]:
     return row
 
 
-def picture(connection: Connection, organization: str, project: str, image_id: str) -> Row[Any]:
-    """`sha256`, `size` and `format` of one image, in one query: trainers ask for all of them. Raises `NotInLoop`."""
+def picture(connection: Connection, organization: str, project: str, image_id: str) -> tuple[str, int, str]:
+    """sha256, bytes and format of one image, in one query: trainers ask for all of them. Raises `NotInLoop`."""
     row = connection.execute(
         select(images.c.sha256, images.c.size, images.c.format)
         .join(projects, projects.c.id == images.c.project_id)
@@ -213,7 +213,10 @@ def picture(connection: Connection, organization: str, project: str, image_id: s
             images.c.id == image_id,
         )
     ).one_or_none()
-    return find(connection, project_key(connection, organization, project), image_id) if row is None else row
+    if row is None:  # which of the two is missing
+        missing = find(connection, project_key(connection, organization, project), image_id)
+        return missing.sha256, missing.size, missing.format
+    return row.sha256, row.size, row.format
 
 
 def _keys(connection: Connection, project: int, image_ids: Iterable[str]) -> dict[str, int]:

@@ -200,8 +200,8 @@ def router(services: LoopServices) -> APIRouter:
     )
     async def picture(request: Request, organization: str, project: str, image_id: str) -> Response:
         """The picture as it was uploaded."""
-        row = await database.read(lambda db: image_records.picture(db, organization, project, image_id))
-        return await download(request, services.blobs, row.sha256, row.size, {}, f"image/{row.format}")
+        sha256, size, kind = await database.read(lambda db: image_records.picture(db, organization, project, image_id))
+        return await download(request, services.blobs, sha256, size, {}, f"image/{kind}")
 
     @routes.put("/images/{image_id}/annotations", responses=NOT_THERE)
     async def annotate(organization: str, project: str, image_id: str, body: Annotations) -> dict[str, str]:

@@ -23,7 +23,7 @@ from trainer_companion.dataset import Dataset
 from trainer_companion.hyperparameters import parse, table
 from trainer_companion.launching import Training
 from trainer_companion.progress import Best, Event, Failed, Progress, Started, Warned
-from trainer_companion.recipes import dataset_for, recipe, recipe_of, recipes
+from trainer_companion.recipes import BUILT_IN, dataset_for, recipe, recipe_of, recipes
 from trainer_companion.serve import serve
 from trainer_companion.variants import DEFAULT
 
@@ -132,7 +132,13 @@ _ENDS = {
 
 
 @cli.command()
-@click.option("--recipe", "name", default="edge", show_default=True, help="Whose.")
+@click.option(
+    "--recipe",
+    "name",
+    default="edge",
+    show_default=True,
+    help=f"Of which recipe: {', '.join(BUILT_IN)}, or one of an own package.",
+)
 def hyperparameters(name: str) -> None:
     """What can be turned: unit, range, default, and what it does."""
     for parameter, unit, values, default, sentence in table(recipe(name).hyperparameters):

@@ -24,7 +24,7 @@ class ParityExceeded(ModelFailed):
 
 
 class Limits(BaseModel):
-    """How far quantized weights may be from their source. Weights in floating point: a tenth of it (`for_floats`).
+    """How far quantized weights may be from their source. Weights in half precision: half of it; other floats: a tenth.
 
     Pixels are those of the model's input, so that a limit means the same for every picture.
     """
@@ -47,9 +47,9 @@ class Limits(BaseModel):
         default=0.05, gt=0, description="mean difference of a raw output, relative to the spread of its values"
     )
 
-    def for_floats(self) -> Limits:
-        """The same for weights in floating point, which should say what their source says."""
-        return Limits(**{name: value / 10 for name, value in self.model_dump().items()})
+    def divided(self, by: float) -> Limits:
+        """The same for weights that should be nearer to their source."""
+        return Limits(**{name: value / by for name, value in self.model_dump().items()})
 
 
 class Side(BaseModel):
@@ -72,6 +72,7 @@ class Side(BaseModel):
 class Comparison(BaseModel):
     """Weights beside those they were made of. Shifts in pixels of the pictures, and of the model's input (`_input`).
 
+    `quantized`: computed in integers; `half`: in half precision.
     `matched_share`: of the detections of both, those that the other one has, too. `same_best`: of the pictures that are
     classified as a whole, those whose surest class is the same; such pictures have no boxes and no shifts. `exceeded`: limits
     that were. `not_run`: why these weights could not be run here; then nothing was compared.
@@ -80,6 +81,7 @@ class Comparison(BaseModel):
     result: Side | None = None
     file: str
     quantized: bool
+    half: bool = False
     matched_share: float | None = None
     same_best: float | None = None
     mean_shift_px: float | None = None
@@ -135,7 +137,8 @@ def judge(compared: Comparison, source: Side, limits: Limits) -> list[str]:
     """Which limits a comparison exceeds, each as a sentence with the number and the limit."""
     result = compared.result
     assert result is not None
-    limits = limits if compared.quantized else limits.for_floats()
+    if not compared.quantized:
+        limits = limits.divided(2 if compared.half else 10)
     both = source.detections + result.detections
     found: list[str] = []
     share = compared.matched_share

@@ -18,7 +18,7 @@ _DEFAULTS = Limits()
 
 
 class ConverterSettings(CompanionSettings):
-    """See `companions.settings.CompanionSettings`. The limits are those of quantized weights; floats: a tenth of it."""
+    """See `companions.settings.CompanionSettings`. The limits are those of quantized weights: see `Limits` for others."""
 
     companion: ClassVar[str] = "converter"
 

@@ -35,13 +35,16 @@ Truth = Mapping[str, Boxes]
 
 
 def known(truth: Truth, categories: Iterable[str]) -> dict[str, Boxes]:
-    """The same without what is of other categories: a model cannot see what it never learnt. Pure."""
+    """The same without what is of other categories: a model cannot see what it never learnt. Pure.
+
+    Empty where nothing is left: that is another set, and says nothing of the model.
+    """
     names = set(categories)
     found = {}
     for picture, boxes in truth.items():
         kept = np.array([name in names for name in boxes.names], dtype=bool)
         found[picture] = Boxes(boxes.corners[kept], [name for name in boxes.names if name in names], boxes.scores[kept])
-    return found
+    return found if any(boxes.names for boxes in found.values()) else {}
 
 
 def read(folder: Path) -> dict[str, Boxes]:

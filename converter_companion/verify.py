@@ -36,6 +36,9 @@ MARGIN = 0.1
 SAME = 0.5
 """IoU from which two boxes of a category are the same thing."""
 
+SETS = frozenset({"detr"})
+"""Heads of networks that choose by themselves what stands in which row: of two that are near, either may come first."""
+
 Clock = Callable[[], float]
 
 
@@ -89,12 +92,13 @@ def compare(
     choice, weights = next(
         ((choice, weights) for choice, weights in ways(inference) if choice.accelerator == "cpu"), ways(inference)[0]
     )
+    progress(0.0, "showing the source pictures")
     before = _look(source, weights, str(choice), files, cache, clock)
     described = _side(source, weights, str(choice), before, threshold, truth)
     results = []
     made = inference_of(result, cache)
     for number, each in enumerate(made.weights):
-        progress(number / len(made.weights), f"comparing {each.file} with its source")
+        progress((number + 1) / (len(made.weights) + 1), f"comparing {each.file} with its source")
         results.append(_compared(result, made, each, files, cache, clock, before, described, threshold, truth, limits))
     return ParityReport(
         pictures=len(files),
@@ -120,8 +124,9 @@ def _compared(
     truth: Truth,
     limits: Limits,
 ) -> Comparison:
-    quantized = weights.input.dtype in ("int8", "uint8") or bool((weights.model_extra or {}).get("quantized"))
-    compared = Comparison(file=weights.file, quantized=quantized)
+    more = weights.model_extra or {}
+    quantized = weights.input.dtype in ("int8", "uint8") or bool(more.get("quantized"))
+    compared = Comparison(file=weights.file, quantized=quantized, half=bool(more.get("half")))
     try:
         way = _way(made, weights)
     except DetectorApplianceError as error:

@@ -52,7 +52,7 @@ def to_float16(folder: Path, weights: WeightsSpec) -> WeightsSpec:
         halved = convert_float_to_float16(model, keep_io_types=True)
         target = folder / FLOAT16_FILE
         onnx.save(halved, str(target))
-    made = weights.model_copy(update={"file": target.name, "sha256": sha256_of(target)})
+    made = weights.model_copy(update={"file": target.name, "sha256": sha256_of(target), "half": True})
     names = [each.name for each in halved.graph.output]
     if names != [each.name for each in model.graph.output]:
         raise ModelFailed("Writing float16 weights lost the order of the outputs.")

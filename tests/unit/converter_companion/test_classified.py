@@ -202,3 +202,4 @@ def test_what_people_say_of_a_whole_picture_is_known_from_the_loop_and_of_other_
     assert list(found.names) == ["lamp", "light"]
     kept = truth.known({"a.png": found}, NAMES)["a.png"]
     assert (list(kept.names), kept.corners.shape, kept.scores.shape) == (["light"], (1, 4), (1,))
+    assert truth.known({"a.png": found}, ["bolt"]) == {}, "annotations of another project say nothing"

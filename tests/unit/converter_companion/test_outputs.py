@@ -57,3 +57,11 @@ def test_things_in_another_order_are_no_difference_and_other_things_are() -> Non
     assert difference(logits, anew) > 0
     assert difference(by_rank(logits), by_rank(anew)) == 0
     assert difference(by_rank(logits), by_rank(logits[..., ::-1])) > 0.1
+
+
+def test_rows_of_a_set_may_stand_in_another_order() -> None:
+    [boxes, _] = said(1)
+    turned = boxes[:, ::-1]
+    assert difference(boxes, turned) > 0.2
+    assert difference(boxes, turned, in_order=False) == pytest.approx(0.0)
+    assert difference(boxes, turned * 0.8, in_order=False) > 0.05, "what is another set is still told"

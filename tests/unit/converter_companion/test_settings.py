@@ -17,7 +17,7 @@ def test_pairs_and_limits_come_from_the_environment() -> None:
     settings = ConverterSettings.load(environ)
     assert settings.pairs == [("format_a", "format_b"), ("onnx", "litert")]
     assert settings.limits.map_loss == 0.5
-    assert settings.limits.for_floats().map_loss == pytest.approx(0.05)
+    assert settings.limits.divided(10).map_loss == pytest.approx(0.05)
     assert settings.port == 8034
 
 

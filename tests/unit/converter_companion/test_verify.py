@@ -68,6 +68,7 @@ def test_what_was_converted_well_passes_with_numbers(
     assert single.matched_share == 1.0
     assert single.largest_shift_px is not None and single.largest_shift_px < 0.05
     assert set(single.output_errors) == {"distances", "scores"}
+    assert (single.half, half.half) == (False, True)
     assert half.result.size_bytes < 0.7 * single.result.size_bytes
     assert "matched share" in table(report)
 
@@ -225,6 +226,10 @@ GOOD: dict[str, Any] = {
         pytest.param({"output_errors": {"scores": 0.5}}, "raw output scores differs by 0.5", id="raw output"),
         pytest.param({"mean_shift_input": float("nan")}, "shifted by nan", id="not a number"),
         pytest.param({"quantized": False}, "shifted by 0.4 pixels", id="floats have to be exact"),
+        pytest.param({"quantized": False, "half": True}, None, id="half precision has to be half as exact"),
+        pytest.param(
+            {"quantized": False, "half": True, "mean_shift_input": 1.2}, "at most 1 is allowed", id="but no less"
+        ),
         pytest.param(
             {"matched_share": None, "output_errors": {}}, "neither of the two sees anything", id="nothing seen"
         ),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 
 from tests.service.loop_server.shop import Shop
 from tests.service.running_loop import RunningLoop
-from tests.support.sample_packages import installed_into
+from tests.support.sample_packages import installed_into, make_importable
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "own_converter"
 
@@ -25,9 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample is installed for the time of one test."""
-    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
-    monkeypatch.delitem(sys.modules, "text_converter", raising=False)
-    importlib.invalidate_caches()
+    make_importable(site, "text_converter", monkeypatch)
 
 
 @pytest.fixture(scope="module")

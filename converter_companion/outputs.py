@@ -19,6 +19,9 @@ TOO_FAR = 0.25
 SMALLEST_SPREAD = 0.05
 """A network that knows nothing yet says the same everywhere; differences below this (strides, probabilities) are none."""
 
+SHARE_OF_LARGEST = 0.1
+"""Nor are those that are small beside the values: the steps of integers are even from zero to the largest."""
+
 Outputs = Sequence[NDArray[np.float32]]
 
 
@@ -55,6 +58,7 @@ def _cost(source: Sequence[Outputs], ours: int, result: Sequence[Outputs], their
 def difference(one: NDArray[np.float32], other: NDArray[np.float32], *, in_order: bool = True) -> float:
     """Mean difference relative to the values' spread (their range without the outermost hundredth); inf if incomparable.
 
+    Of values that hardly differ, their size counts instead (`SHARE_OF_LARGEST`).
     Without `in_order` the rows (the last axis but one) are a set: each column is compared by its values in their order.
     """
     if not in_order and one.ndim > 1 and other.ndim > 1:
@@ -62,7 +66,7 @@ def difference(one: NDArray[np.float32], other: NDArray[np.float32], *, in_order
     if one.shape != other.shape or not np.isfinite(other).all():
         return float("inf")
     low, high = np.quantile(one, [0.01, 0.99]) if one.size else (0.0, 0.0)
-    spread = max(float(high - low), SMALLEST_SPREAD)
+    spread = max(float(high - low), SHARE_OF_LARGEST * float(max(-low, high)), SMALLEST_SPREAD)
     return float(np.abs(one.astype(np.float64) - other).mean() / spread) if one.size else 0.0
 
 

@@ -17,11 +17,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
 
 from converter_companion import convert, pictures, truth, verify
 from converter_companion.report import ParityExceeded, ParityReport, table
 from models.bundle import Bundle, open_bundle, unpack
 from models.errors import DetectorApplianceError
+from networks import bundles
+from networks.base import family
 from tests.bench import machine
 from tests.bench.goals import Goal
 from tests.bench.goals import table as goals_table
@@ -30,6 +36,7 @@ from trainer_companion import job
 from trainer_companion.job import Job
 from trainer_companion.launching import Training
 from trainer_companion.progress import Event, Progress
+from trainer_companion.variants import EDGE_VARIANTS
 
 MOST_LOST_BY_INTEGERS = 0.01
 MOST_LOST_BY_ONNX = 1e-4
@@ -67,6 +74,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=100.0, help="of training")
     parser.add_argument("--variant", default=VARIANT, help="what is trained")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trained-at", type=int, metavar="PIXELS", help="in place of the variant's own size")
     parser.add_argument("--processes", type=int, default=2, help="that train")
     parser.add_argument("--set", type=Path, help="a folder in COCO's form with splits, in place of the composed set")
     parser.add_argument("--to", default="litert,onnx,onnx_int8")
@@ -78,14 +86,17 @@ def main() -> int:
         folder = arguments.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         shown = arguments.set or composed_scenes.write(folder / "set", seed=arguments.seed)
-        learnt, held_out = splits(shown)
         if arguments.bundle is None:
             source = train(shown, folder / "job", arguments)
+            if arguments.trained_at is not None:
+                source = enlarged(source, folder / "enlarged", arguments.variant)
+                shown = mosaics(shown, folder / "mosaics", source.model.resolution or 0, arguments.trained_at)
         elif arguments.bundle.is_dir():
             source = open_bundle(arguments.bundle)
         else:
             unpack(arguments.bundle, folder / "source")
             source = open_bundle(folder / "source")
+        learnt, held_out = splits(shown)
         goals = []
         for target in arguments.to.split(","):
             goals += measure(source, target, folder, learnt, held_out, truth.read(shown))
@@ -105,7 +116,18 @@ def splits(folder: Path) -> tuple[list[Path], list[Path]]:
 def train(shown: Path, folder: Path, arguments: argparse.Namespace) -> Bundle:
     """The best model of so many seconds."""
     minutes = arguments.seconds / 60
-    job.write(folder, Job(dataset=shown, variant=arguments.variant, seed=arguments.seed, minutes=minutes, device="cpu"))
+    chosen = {} if arguments.trained_at is None else {"resolution": arguments.trained_at}
+    job.write(
+        folder,
+        Job(
+            dataset=shown,
+            variant=arguments.variant,
+            seed=arguments.seed,
+            minutes=minutes,
+            device="cpu",
+            hyperparameters=chosen,
+        ),
+    )
     started = time.monotonic()
 
     def heard(event: Event) -> None:
@@ -115,6 +137,49 @@ def train(shown: Path, folder: Path, arguments: argparse.Namespace) -> Bundle:
     done = Training(folder, arguments.processes).run(heard)
     print(f"trained {done.epochs} epochs in {time.monotonic() - started:.0f} s: mAP50 {done.map50:.3f}", flush=True)
     return open_bundle(Path(done.bundle))
+
+
+def enlarged(source: Bundle, folder: Path, variant: str) -> Bundle:
+    """The same weights in a network whose input has the size of the variant."""
+    size = next(each for each in EDGE_VARIANTS if each.name == variant).resolution
+    small = bundles.read(source)
+    large = family("edge").build({**small.architecture, "input_width": size, "input_height": size}, small.class_count)
+    large.load_state_dict(small.state_dict())
+    more = {"format": bundles.FORMAT}
+    threshold = source.model.conf_threshold
+    bundles.write(folder, large, "edge", source.model.categories, conf_threshold=threshold, more=more)
+    return open_bundle(folder)
+
+
+def mosaics(shown: Path, folder: Path, side: int, part: int) -> Path:
+    """A set whose pictures have `side` pixels, put together from those of `shown`, each of which becomes `part` wide."""
+    (folder / "images").mkdir(parents=True)
+    document = json.loads((shown / truth.DOCUMENT).read_bytes())
+    parts = side // part
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for split in ("train", "test"):
+        of_split = [image for image in document["images"] if image["split"] == split]
+        for first in range(0, len(of_split) - parts * parts + 1, parts * parts):
+            canvas = np.full((side, side, 3), 114, np.uint8)
+            number = len(images) + 1
+            for place, image in enumerate(of_split[first : first + parts * parts]):
+                y, x = (part * each for each in divmod(place, parts))
+                read = cv2.imread(str(shown / "images" / image["file_name"]))
+                assert read is not None
+                scale = part / read.shape[0]
+                canvas[y : y + part, x : x + part] = cv2.resize(read, (part, part), interpolation=cv2.INTER_AREA)
+                for each in document["annotations"]:
+                    if each["image_id"] == image["id"]:
+                        left, top, width, height = (scale * value for value in each["bbox"])
+                        box = [left + x, top + y, width, height]
+                        annotations.append({**each, "id": len(annotations) + 1, "image_id": number, "bbox": box})
+            name = f"{split}_{number:03}.jpg"
+            cv2.imwrite(str(folder / "images" / name), canvas, [cv2.IMWRITE_JPEG_QUALITY, 95])
+            images.append({"id": number, "file_name": name, "width": side, "height": side, "split": split})
+    made = {**document, "images": images, "annotations": annotations}
+    (folder / truth.DOCUMENT).write_text(json.dumps(made))
+    return folder
 
 
 def measure(

@@ -65,3 +65,10 @@ def test_rows_of_a_set_may_stand_in_another_order() -> None:
     assert difference(boxes, turned) > 0.2
     assert difference(boxes, turned, in_order=False) == pytest.approx(0.0)
     assert difference(boxes, turned * 0.8, in_order=False) > 0.05, "what is another set is still told"
+
+
+def test_values_that_hardly_differ_are_not_blown_up() -> None:
+    """As of a network that has learnt nothing, in integers whose steps are a hundredth."""
+    flat = np.linspace(2.037, 2.047, 320, dtype=np.float32).reshape(1, 80, 4)
+    assert difference(flat, np.round(flat / 0.01) * np.float32(0.01)) < 0.02
+    assert difference(flat, flat * 2) > 1.0

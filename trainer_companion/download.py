@@ -10,21 +10,19 @@ import asyncio
 import contextlib
 import functools
 import hashlib
-import io
 import logging
 import re
-import shutil
-import struct
-import subprocess
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from models.errors import ImageUnreadable, InputTooLarge, NotInLoop
+from models.errors import DetectorApplianceError, ImageUnreadable, InputTooLarge, NotInLoop
 from models.files import FILE_SYSTEM, FileSystem, refusal
-from models.image_headers import DEFAULT_LIMITS, check_picture, read_header
+from models.image_headers import read_header
 from models.wire.project_data import ImageData, ProjectData
+from trainer_companion.children import ChildFailed
+from trainer_companion.inspecting import Inspect, inspected
 from trainer_companion.jpeg_inspection import JpegInspector
 from trainer_companion.loop_dataset import Stored
 
@@ -48,7 +46,6 @@ INCOMING = ".incoming"
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 Progress = Callable[[float], None]
-Inspect = Callable[[Path, bytes], "Stored"]
 
 
 class Source(Protocol):
@@ -67,6 +64,24 @@ class Fetched:
 
     stored: dict[str, Stored]
     skipped: int
+
+
+@dataclass
+class _UnderWay:
+    """Pictures on their way from the Loop to the disk: `coming` over the network (None: no more will), `arrived` under
+    preliminary names, `stored` under their own.
+    """
+
+    total: int
+    progress: Progress
+    stored: dict[str, Stored]
+    skipped: int
+    arrived: dict[str, Stored] = field(default_factory=dict)
+    coming: asyncio.Queue[tuple[str, bytes] | None] = field(default_factory=lambda: asyncio.Queue(AT_ONCE))
+
+    def tell(self) -> None:
+        """How far it is."""
+        self.progress((len(self.stored) + len(self.arrived) + self.skipped) / max(1, self.total))
 
 
 def file_name(image_id: str) -> str:
@@ -92,7 +107,7 @@ async def described(source: Source, ids: Sequence[str], progress: Progress) -> l
 
 
 class Images:
-    """The folder of the pictures of one project. `inspect` is given a file and its bytes; without it, see `inspected`."""
+    """The folder of the pictures of one project. `inspect` is given files and their bytes; without it, see `inspected`."""
 
     def __init__(self, folder: Path, files: FileSystem = FILE_SYSTEM, inspect: Inspect | None = None) -> None:
         self._folder = folder
@@ -116,47 +131,57 @@ class Images:
     async def _fetch(self, source: Source, ids: Sequence[str], progress: Progress, inspect: Inspect) -> Fetched:
         ids = list(dict.fromkeys(ids))
         stored, missing, damaged = await asyncio.to_thread(self._there, ids)
-        total, skipped = max(1, len(ids)), damaged
-        arrived: dict[str, Stored] = {}
-        naming = asyncio.Lock()
-        progress((len(ids) - len(missing)) / total)
-
-        async def name_them() -> None:
-            async with naming:
-                batch = list(arrived)
-                await asyncio.to_thread(self._name, batch)
-                for id in batch:
-                    stored[id] = arrived.pop(id)
-
-        async def take(id: str, data: bytes) -> None:
-            nonlocal skipped
-            found = await asyncio.to_thread(self._take, id, data, inspect)
-            if found is None:
-                skipped += 1
-            else:
-                arrived[id] = found
-            progress((len(stored) + len(arrived) + skipped) / total)
+        under_way = _UnderWay(len(ids), progress, stored, damaged)
+        under_way.tell()
 
         async def get(id: str) -> None:
-            nonlocal skipped
             try:
                 data = await source.download_image(id)
             except NotInLoop as error:  # deleted meanwhile
                 log.warning("%s", error)
-                skipped += 1
+                under_way.skipped += 1
+                under_way.tell()
                 return
             self.fetched += 1
-            await _to_its_end(take(id, data))
-            if len(arrived) >= SYNC_EVERY and not naming.locked():
-                await name_them()
+            await under_way.coming.put((id, data))
 
+        storing = asyncio.create_task(self._store(under_way, inspect))
+        fetching = asyncio.create_task(_several(get, missing))
         try:
-            await _several(get, missing)
+            await asyncio.wait({storing, fetching}, return_when=asyncio.FIRST_COMPLETED)
+            if not storing.done():
+                await fetching
         finally:
-            if arrived:
-                await _to_its_end(name_them())
+            fetching.cancel()
+            await _to_its_end(_ended(fetching, under_way, storing))
         progress(1.0)
-        return Fetched({id: stored[id] for id in ids if id in stored}, skipped)
+        return Fetched({id: stored[id] for id in ids if id in stored}, under_way.skipped)
+
+    async def _store(self, under_way: _UnderWay, inspect: Inspect) -> None:
+        """Have on the disk what comes, to its end. What came meanwhile goes together: to wake a thread and a process for each
+        picture takes half of the rate. Raises `StorageRefused`, `ChildFailed`.
+        """
+        more = True
+        while more:
+            batch = [await under_way.coming.get()]
+            while not under_way.coming.empty():
+                batch.append(under_way.coming.get_nowait())
+            pictures = [each for each in batch if each is not None]
+            more = len(pictures) == len(batch)
+            found, refused = await asyncio.to_thread(self._take, pictures, inspect)
+            for id, each in found.items():
+                if each is None:
+                    under_way.skipped += 1
+                else:
+                    under_way.arrived[id] = each
+                under_way.tell()
+            arrived = under_way.arrived
+            if arrived and (len(arrived) >= SYNC_EVERY or not more or refused is not None):
+                await asyncio.to_thread(self._name, list(arrived))
+                under_way.stored.update(arrived)
+                arrived.clear()
+            if refused is not None:
+                raise refused
 
     def forget_damage(self) -> None:
         """Fetch damaged pictures once more from now on: somebody may have mended them. Blocks."""
@@ -204,24 +229,43 @@ class Images:
                 stored[id] = Stored(name, *size)
         return stored, missing, damaged
 
-    def _take(self, id: str, data: bytes, inspect: Inspect) -> Stored | None:
-        """Write a picture under a preliminary name; None where it is damaged, which is noted."""
-        name = file_name(id)
-        incoming = self._folder / f"{name}{INCOMING}"
-        try:
-            self._files.remove_tree(incoming)
-            with self._files.create_exclusive(incoming) as file:
-                file.write(data)
+    def _take(
+        self, pictures: Sequence[tuple[str, bytes]], inspect: Inspect
+    ) -> tuple[dict[str, Stored | None], DetectorApplianceError | None]:
+        """Write pictures under preliminary names; None for those that are damaged, which is noted.
+
+        Where the disk refuses one, those before it are taken, and the refusal is returned; so is `ChildFailed`.
+        """
+        written: list[tuple[str, Path, bytes]] = []
+        refused: DetectorApplianceError | None = None
+        for id, data in pictures:
+            incoming = self._folder / f"{file_name(id)}{INCOMING}"
             try:
-                found = inspect(incoming, data)
-            except (ImageUnreadable, InputTooLarge) as error:
-                log.warning("image %s is left out: %s", id, error)
                 self._files.remove_tree(incoming)
-                self._files.write_atomically(self._folder / f"{name}{DAMAGED}", str(error).encode())
-                return None
-        except OSError as error:
-            raise refusal(error, f"store image {id[:100]}") from error
-        return Stored(name, found.width, found.height)
+                with self._files.create_exclusive(incoming) as file:
+                    file.write(data)
+            except OSError as error:
+                refused = refusal(error, f"store image {id[:100]}")
+                break
+            written.append((id, incoming, data))
+        found: dict[str, Stored | None] = {}
+        try:
+            inspections = inspect([(path, data) for _, path, data in written])
+        except ChildFailed as error:
+            return found, error
+        for (id, incoming, _), each in zip(written, inspections, strict=True):
+            name = file_name(id)
+            if isinstance(each, Stored):
+                found[id] = Stored(name, each.width, each.height)
+                continue
+            log.warning("image %s is left out: %s", id, each)
+            found[id] = None
+            try:
+                self._files.remove_tree(incoming)
+                self._files.write_atomically(self._folder / f"{name}{DAMAGED}", str(each).encode())
+            except OSError as error:
+                refused = refusal(error, f"note that image {id[:100]} is damaged")
+        return found, refused
 
     def _name(self, ids: Sequence[str]) -> None:
         """Sync what came, and give it its names."""
@@ -233,41 +277,6 @@ class Images:
             self._files.sync_folder(self._folder)
         except OSError as error:
             raise refusal(error, "store the pictures of the project") from error
-
-
-@functools.lru_cache(maxsize=1)
-def _jpeginfo() -> str | None:
-    return shutil.which("jpeginfo")
-
-
-def inspected(jpegs: JpegInspector, path: Path, data: bytes) -> Stored:
-    """The picture as displayed, once it is known to be whole: by jpeginfo where that is installed, else by decoding it.
-
-    Blocks. Raises `ImageUnreadable` and `InputTooLarge`.
-    """
-    header = check_picture(data, DEFAULT_LIMITS)
-    tool = _jpeginfo()
-    if header.format != "jpeg":
-        _decode(data)
-    elif tool is None:
-        if (flaw := jpegs.flaw(path)) is not None:
-            raise ImageUnreadable(f"The JPEG is damaged: {flaw}")
-    else:
-        said = subprocess.run([tool, "-c", str(path)], capture_output=True, timeout=60, check=False)  # noqa: S603
-        if b"OK" not in said.stdout:
-            raise ImageUnreadable(f"jpeginfo finds it damaged: {said.stdout[-200:].decode('utf-8', 'replace').strip()}")
-    return Stored("", header.width, header.height)
-
-
-def _decode(data: bytes) -> None:
-    """All of it, by Pillow, which notices when the end is missing."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.load()
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
-        raise ImageUnreadable(f"The picture cannot be decoded: {str(error)[:100]}.") from error
 
 
 def _size_of(path: Path) -> tuple[int, int] | None:
@@ -282,6 +291,14 @@ def _size_of(path: Path) -> tuple[int, int] | None:
     except (OSError, ImageUnreadable, InputTooLarge):
         return None
     return header.width, header.height
+
+
+async def _ended(fetching: asyncio.Task[None], under_way: _UnderWay, storing: asyncio.Task[None]) -> None:
+    """Have what has come stored, once nothing comes any more. Raises what storing raises."""
+    await asyncio.gather(fetching, return_exceptions=True)
+    if not storing.done():
+        await under_way.coming.put(None)
+    await storing
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

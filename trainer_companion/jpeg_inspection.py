@@ -4,7 +4,7 @@ Most damage does not keep a JPEG from being decoded: libjpeg warns on standard e
 process whose standard error is nobody else's hears that, as jpeginfo does; and a picture that ends its decoder does not end
 the trainer.
 
-    python -m trainer_companion.jpeg_inspection     one path a line, as JSON; one answer a line: what is wrong, or null
+    python -m trainer_companion.jpeg_inspection     paths, a JSON list a line; for each what is wrong or null, a list a line
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import select
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -50,22 +51,29 @@ class JpegInspector:
     ) -> None:
         self.close()
 
-    def flaw(self, path: Path) -> str | None:
-        """What is wrong with a JPEG; None where it is whole.
+    def flaws(self, paths: Sequence[Path]) -> list[str | None]:
+        """What is wrong with each of these JPEGs; None where it is whole. Several at once cost less than one by one.
 
         Raises `ChildFailed` where no process can be had, or after `close`.
         """
         with self._turn:
-            for _ in range(2):  # it may have been ended by somebody who needed its memory: that is no flaw
-                process = self._alive()
-                try:
-                    return self._answer(process, path)
-                except TimeoutError:
-                    self._end()
-                    return f"it cannot be decoded within {ANSWER_WITHIN_S:.0f} s"
-                except (OSError, ValueError):
-                    self._end()
-            return "the decoder does not survive it"
+            try:
+                return self._answer(self._alive(), paths)
+            except (OSError, ValueError):
+                self._end()
+            return [self._flaw(path) for path in paths]
+
+    def _flaw(self, path: Path) -> str | None:
+        for _ in range(2):  # it may have been ended by somebody who needed its memory: that is no flaw
+            process = self._alive()
+            try:
+                return self._answer(process, [path])[0]
+            except TimeoutError:
+                self._end()
+                return f"it cannot be decoded within {ANSWER_WITHIN_S:.0f} s"
+            except (OSError, ValueError):
+                self._end()
+        return "the decoder does not survive it"
 
     def close(self) -> None:
         """End the process, once it has answered."""
@@ -93,11 +101,11 @@ class JpegInspector:
                 raise ChildFailed("the process that inspects pictures does not start") from error
         return self._process
 
-    def _answer(self, process: subprocess.Popen[bytes], path: Path) -> str | None:
+    def _answer(self, process: subprocess.Popen[bytes], paths: Sequence[Path]) -> list[str | None]:
         assert process.stdin is not None
-        process.stdin.write(json.dumps(str(path)).encode() + b"\n")
+        process.stdin.write(json.dumps([str(path) for path in paths]).encode() + b"\n")
         process.stdin.flush()
-        found: str | None = self._line(process, ANSWER_WITHIN_S)
+        found: list[str | None] = self._line(process, ANSWER_WITHIN_S)
         return found
 
     def _line(self, process: subprocess.Popen[bytes], within: float) -> Any:
@@ -147,13 +155,13 @@ def main() -> int:
             return said or "it cannot be decoded"
         return said or None
 
-    def say(words: str | None) -> None:
+    def say(words: object) -> None:
         sys.stdout.write(f"{json.dumps(words)}\n")
         sys.stdout.flush()
 
     say(_READY)
     for line in sys.stdin:
-        say(flaw(json.loads(line)))
+        say([flaw(path) for path in json.loads(line)])
     return 0
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from models.errors import LoopUnreachable, NoRoom, NotInLoop
+from models.errors import DetectorApplianceError, LoopUnreachable, NoRoom, NotInLoop
 from models.files import FILE_SYSTEM, FileSystem
 from models.wire.project_data import ImageData, ProjectData
 from tests.service.loop_server.pictures import jpeg
 from tests.support.crashing_files import disks_after_every_cut
 from tests.support.virtual_time import in_virtual_time, run_in_virtual_time
-from trainer_companion import download
+from trainer_companion import download, inspecting
+from trainer_companion.children import ChildFailed
 from trainer_companion.download import AT_ONCE, DAMAGED, Images, described, file_name
 from trainer_companion.loop_dataset import Stored
 
@@ -169,13 +170,33 @@ async def test_a_full_disk_is_said_and_leaves_no_half_pictures(tmp_path: Path) -
     assert len(fetched.stored) == 20
 
 
+@in_virtual_time
+async def test_without_an_inspection_nothing_gets_its_name_and_what_was_inspected_stays(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def inspect(pictures: Sequence[tuple[Path, bytes]]) -> list[Stored | DetectorApplianceError]:
+        asked.append(len(pictures))
+        if sum(asked) > AT_ONCE:
+            raise ChildFailed("no process can be had")
+        return [Stored("", 32, 24) for _ in pictures]
+
+    loop = a_loop(30)
+    with pytest.raises(ChildFailed):
+        await Images(tmp_path / "images", inspect=inspect).fetch(loop, list(loop.pictures), nobody)
+    assert len(list((tmp_path / "images").glob("*.jpg"))) == sum(asked[:-1])
+    assert not list((tmp_path / "images").glob(f"*{DAMAGED}"))
+    assert len((await Images(tmp_path / "images").fetch(loop, list(loop.pictures), nobody)).stored) == 30
+
+
 def test_after_a_power_cut_whatever_has_its_name_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "SYNC_EVERY", 2)
     monkeypatch.setattr(download, "AT_ONCE", 1)
     loop = a_loop(5)
 
     def act(files: FileSystem, root: Path) -> None:
-        run_in_virtual_time(_fetched(Images(root / "images", files, lambda path, data: Stored("", 32, 24)), loop))
+        run_in_virtual_time(
+            _fetched(Images(root / "images", files, lambda pictures: [Stored("", 32, 24)] * len(pictures)), loop)
+        )
 
     cut_short, finished = disks_after_every_cut(tmp_path, lambda root: None, act)
     dice = random.Random(1)
@@ -242,7 +263,7 @@ def test_jpeginfo_is_asked_where_it_is_installed(
     tool = tmp_path / "jpeginfo"
     tool.write_text(f'#!/bin/sh\ntest "$1" = -c && test -f "$2" && echo \'{said}\'\n')
     tool.chmod(0o755)
-    monkeypatch.setattr(download, "_jpeginfo", lambda: str(tool))
+    monkeypatch.setattr(inspecting, "_jpeginfo", lambda: str(tool))
     loop = a_loop(1)
     fetched = run_in_virtual_time(Images(tmp_path / "images").fetch(loop, ["id-0"], nobody))
     assert (len(fetched.stored), fetched.skipped) == ((1, 0) if good else (0, 1))

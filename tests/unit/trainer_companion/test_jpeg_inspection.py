@@ -40,7 +40,7 @@ def inspector() -> Iterator[JpegInspector]:
 def flaw(inspector: JpegInspector, folder: Path, data: bytes) -> str | None:
     path = folder / "picture.jpg"
     path.write_bytes(data)
-    return inspector.flaw(path)
+    return inspector.flaws([path])[0]
 
 
 def test_whole_pictures_of_every_kind_have_none(photograph: bytes, inspector: JpegInspector, tmp_path: Path) -> None:
@@ -84,24 +84,25 @@ def test_its_words_say_what_is_wrong(photograph: bytes, inspector: JpegInspector
     middle = len(damaged) // 2
     damaged[middle : middle + 50] = random.Random(2).randbytes(50)
     assert "Corrupt JPEG data" in (flaw(inspector, tmp_path, bytes(damaged)) or "")
-    assert inspector.flaw(tmp_path / "nothing there.jpg") is not None
+    assert inspector.flaws([tmp_path / "nothing there.jpg"])[0] is not None
 
 
 DIES = """
-import os, sys
+import json, os, sys
 print('"ready"', flush=True)
 for line in sys.stdin:
     if "deadly" in line:
         os.kill(os.getpid(), 11)
-    print("null", flush=True)
+    print(json.dumps([None] * len(json.loads(line))), flush=True)
 """
 
 
 def test_a_picture_that_ends_the_decoder_is_damaged_and_the_next_one_is_inspected(tmp_path: Path) -> None:
     with JpegInspector([sys.executable, "-c", DIES]) as inspector:
-        assert inspector.flaw(tmp_path / "a.jpg") is None
-        assert "does not survive" in (inspector.flaw(tmp_path / "deadly.jpg") or "")
-        assert inspector.flaw(tmp_path / "b.jpg") is None
+        assert inspector.flaws([tmp_path / "a.jpg"])[0] is None
+        found = inspector.flaws([tmp_path / "b.jpg", tmp_path / "deadly.jpg", tmp_path / "c.jpg"])
+        assert [flaw is None for flaw in found] == [True, False, True]
+        assert "does not survive" in (found[1] or "")
 
 
 def test_a_process_that_somebody_ended_is_no_flaw(photograph: bytes, tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_a_process_that_somebody_ended_is_no_flaw(photograph: bytes, tmp_path: P
         last = inspector._process
     assert last.returncode == 0, "it ends when it is not needed any more"
     with pytest.raises(ChildFailed):
-        inspector.flaw(tmp_path / "picture.jpg")
+        inspector.flaws([tmp_path / "picture.jpg"])[0]
 
 
 def test_a_decoder_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,10 +123,10 @@ def test_a_decoder_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("trainer_companion.jpeg_inspection.END_WITHIN_S", 0.2)
     hangs = "import time; print('\"ready\"', flush=True); time.sleep(600)"
     with JpegInspector([sys.executable, "-c", hangs]) as inspector:
-        assert "cannot be decoded within" in (inspector.flaw(tmp_path / "a.jpg") or "")
+        assert "cannot be decoded within" in (inspector.flaws([tmp_path / "a.jpg"])[0] or "")
 
 
 @pytest.mark.parametrize("program", [["/nowhere/python"], [sys.executable, "-c", "print('hello')"]])
 def test_without_a_decoder_no_picture_is_called_damaged(tmp_path: Path, program: list[str]) -> None:
     with JpegInspector(program) as inspector, pytest.raises(ChildFailed, match="does not start"):
-        inspector.flaw(tmp_path / "a.jpg")
+        inspector.flaws([tmp_path / "a.jpg"])[0]

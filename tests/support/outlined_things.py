@@ -1,4 +1,4 @@
-"""Photographs that scikit-image and scikit-learn ship, and things in them as they stand there, outlined by hand.
+"""Photographs that scikit-image ships, and things in them as they stand there, outlined by hand.
 
 Nothing is composed here: the light, the shadows and what looks alike are the photograph's own. The outlines are good to
 about 2 pixels; a hole in a thing belongs to it.
@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import skimage.data
 from numpy.typing import NDArray
-from sklearn.datasets import load_sample_image
 
 from tests.support.pasted_things import Pixels, Scene, coins
 
@@ -91,14 +90,6 @@ THINGS: dict[str, _Outlined | _Ellipse] = {
         "241,233 250,228 270,227.5 285,230 292,232.5 290,240 280,242.5 274,252.5 267.5,259 256,259.5 252.5,250 "
         "249,242.5 241,237",
     ),
-    "dahlia": _Outlined(
-        "flower",
-        "316.7,84.3 333,90.7 350,93.3 366.7,99.3 383,108 403,115 411.7,130 426.7,145 433,166.7 432.7,176.7 445,203 "
-        "445.7,220 445,240 437,260 429,276.7 428,290 416.7,303 406.7,316.7 390,333 380,341.7 366.7,346.7 350,353 "
-        "336.7,359.3 316.7,358.3 296.7,359.3 276.7,355 260,351.7 243,346.7 233,338 216.7,330 200,310 190,296.7 180,280 "
-        "170.7,256.7 173,240 168.3,220 169.3,203 178.3,193 176,173 186.7,170 187.3,153 193,140 203,135 206.7,123 "
-        "220,115 233,110 246.7,101.7 266.7,95 283,95 296.7,90.7",
-    ),
 }
 
 
@@ -124,8 +115,7 @@ def _scene(name: str, pixels: NDArray[Any], mask: Pixels) -> Scene:
 
 @cache
 def _photograph(name: str) -> Pixels:
-    pixels = load_sample_image("flower.jpg") if name == "flower" else getattr(pictures, name)()
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
+    return np.ascontiguousarray(getattr(pictures, name)(), dtype=np.uint8)
 
 
 def _mask(thing: _Outlined | _Ellipse) -> Pixels:

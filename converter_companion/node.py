@@ -6,19 +6,19 @@ One conversion at a time, in a thread; what it needs lies in `DATA/work` meanwhi
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
 from companions.connection import Connection
 from converter_companion import convert as conversion
-from converter_companion import pairs, project_pictures, tools
+from converter_companion import project_pictures
+from converter_companion.circumstances import Pictures, with_pictures
+from converter_companion.circumstances import of as circumstances_of
 from converter_companion.convert import Conversion, Means
 from converter_companion.pairs.base import Progress
 from converter_companion.plan import Failure, Task, due, is_settled
@@ -211,18 +211,18 @@ class ConverterNode:
             except LoopError as error:
                 trouble = str(error)
                 continue
-            pictures = _Pictures(project)
+            pictures = Pictures(project)
             for task in due(listed.organization_id, listed.project_id, models, self.settings.pairs):
                 trouble = await self._try(project, task, pictures) or trouble
         self.looked_at = self._now()
         self._tell(trouble)
 
-    async def _try(self, project: LoopProject, task: Task, counted: _Pictures) -> str | None:
+    async def _try(self, project: LoopProject, task: Task, counted: Pictures) -> str | None:
         """Do one task unless it is settled; the sentence of what is wrong but not the model's fault."""
-        circumstances = await asyncio.to_thread(self._circumstances, task)
+        circumstances = await asyncio.to_thread(circumstances_of, self.settings, task)
         if task.key in self.memory.failures:
             try:
-                circumstances_now = _with_pictures(circumstances, await counted.number())
+                circumstances_now = with_pictures(circumstances, await counted.number())
                 probe = await project.probe_model(task.model_id, task.source)
             except NotInLoop:
                 await asyncio.to_thread(self.memory.forget, task.key)
@@ -253,7 +253,7 @@ class ConverterNode:
             failure = Failure(
                 reason=str(error),
                 file=file,
-                circumstances=_with_pictures(circumstances, pictures),
+                circumstances=with_pictures(circumstances, pictures),
                 version=task.version,
                 when=self._now(),
             )
@@ -340,18 +340,6 @@ class ConverterNode:
         except OSError as error:
             raise refusal(error, "clear away the last conversion") from error
 
-    def _circumstances(self, task: Task) -> str:
-        """What a failure may depend on beside the model: this program, its tools, its limits, an own converter."""
-        try:
-            python = tools.find_python(self.settings.litert_tools_python, self.settings.data_folder)
-            installed = f"{python} {python.stat().st_mtime_ns}"
-        except (DetectorApplianceError, OSError):
-            installed = "none"
-        parts = [metadata.version("detector-appliance"), installed, self.settings.limits.model_dump_json()]
-        if own := pairs.edition(task.source, task.target):
-            parts.append(own)
-        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
-
     def _progress(self, share: float, doing: str) -> None:
         if self.current is not None:
             self.current.share, self.current.doing = share, doing
@@ -365,27 +353,9 @@ class ConverterNode:
         self.trouble = trouble
 
 
-class _Pictures:
-    """How many pictures a project has, asked for at most once a look: the answer names them all."""
-
-    def __init__(self, project: LoopProject) -> None:
-        self._project = project
-        self._number: int | None = None
-
-    async def number(self) -> int:
-        if self._number is None:
-            self._number = len((await self._project.data()).image_ids)
-        return self._number
-
-
 class _Failed(Exception):  # never leaves this module
     """An error with what has to be remembered beside it."""
 
     def __init__(self, error: DetectorApplianceError, pictures: int, file: str) -> None:
         super().__init__(str(error))
         self.error, self.pictures, self.file = error, pictures, file
-
-
-def _with_pictures(circumstances: str, pictures: int) -> str:
-    """A project with twice the pictures is worth another try: calibration and comparison may come out differently."""
-    return f"{circumstances}/{pictures.bit_length()}"

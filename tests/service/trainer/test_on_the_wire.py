@@ -52,6 +52,7 @@ def test_every_state_is_told_with_what_belongs_to_it_and_requests_come_in_their_
             loop.acknowledgements["update_training"] = [lambda: {"success": trainer.state != "running"}] * 1000
             assert await loop.call("begin_training", "acme", "cups", DETAILS) == SUCCESS
             await over(trainer)
+            await until(lambda: loop.states()[-1] == "idle", "the loop knows that it is idle")
             _check_states(loop)
             _check_requests(loop)
             _check_metrics(loop, trainer)
@@ -308,7 +309,7 @@ def test_stopping_counts_only_while_it_runs_and_aborting_always(tmp_path: Path, 
             assert await told[0] == SUCCESS
             assert trainer.last is not None
             assert trainer.last.outcome == ("finished" if event == "stop_training" else "aborted")
-            assert loop.states()[-1] == "idle"
+            await until(lambda: loop.states()[-1] == "idle", "the loop knows that it is idle")
             if event == "abort_training":
                 assert loop.asked[-1].startswith(asked), "nothing more is asked of the Loop"
 

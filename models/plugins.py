@@ -45,7 +45,7 @@ def create(group: str, built_in: Mapping[str, str], name: str, needs: Sequence[s
     point = _offer(group, built_in, name)
     with _blaming(point):
         instance = point.load()()
-    missing = [attribute for attribute in needs if not hasattr(instance, attribute)]
+        missing = [attribute for attribute in needs if not hasattr(instance, attribute)]  # asks properties, too
     if missing:
         raise ModelFailed(
             f"{_package(point)} offers '{name}' in {group}, but {point.value} has no {' and no '.join(missing)}; "

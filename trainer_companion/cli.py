@@ -23,7 +23,7 @@ from trainer_companion.dataset import Dataset
 from trainer_companion.hyperparameters import parse, table
 from trainer_companion.launching import Training
 from trainer_companion.progress import Best, Event, Failed, Progress, Started, Warned
-from trainer_companion.recipes import BUILT_IN, dataset_for, recipe, recipe_of, recipes
+from trainer_companion.recipes import BUILT_IN, dataset_for, offers, recipe, recipe_of
 from trainer_companion.serve import serve
 from trainer_companion.variants import DEFAULT
 
@@ -148,9 +148,12 @@ def hyperparameters(name: str) -> None:
 @cli.command()
 def variants() -> None:
     """The networks to choose from."""
-    for each in recipes():
+    found = offers()
+    for each in found.usable:
         for variant in each.variants:
             click.echo(f"{variant.name:28}{variant.label}\n    {variant.description}")
+    for sentence in found.broken:
+        click.echo(sentence, err=True)
 
 
 class _Printer:

@@ -106,7 +106,7 @@ class Trainer:
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:
-        """Go on with the training that was under way when the program ended. Raises `StorageRefused`, `ModelFailed`."""
+        """Go on with the training that was under way when the program ended. Raises `StorageRefused`."""
         path = self.settings.data_folder / UUIDS_FILE
         self.id = await asyncio.to_thread(node_uuid, path, self.settings.node_name, self._tools.files)
         self._variants = await asyncio.to_thread(self._variants_of)

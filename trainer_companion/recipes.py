@@ -1,18 +1,21 @@
 """What a recipe is: a class that knows how to make a model of pictures, and which variants of it there are.
 
 To add one, write a class like the Protocol below and name it in the entry-point group `detector_appliance.recipes` of a
-package that is installed beside this one. Its variants are then offered like those that are built in.
+package that is installed beside this one. Its variants are then offered like those that are built in. One broken package
+takes nothing from the others: it is left out, and said so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from models import plugins
-from models.errors import InvalidInput
+from models.errors import DetectorApplianceError, InvalidInput, ModelFailed
 from models.wire.training import PretrainedModel
 from trainer_companion import dataset
 from trainer_companion.dataset import Dataset, Learns, OfOtherKind
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
     from trainer_companion.stopping import Stopping
     from trainer_companion.team import Team
+
+log = logging.getLogger(__name__)
 
 GROUP = "detector_appliance.recipes"
 """Entry-point group in which other packages offer recipes."""
@@ -69,6 +74,10 @@ class Recipe(Protocol):
     `name`: what stands behind "architecture" in the Loop. `variants`: what a person can choose; names are unique over all
     recipes. `hyperparameters`: the pydantic model with all that may be turned, a subclass of `Hyperparameters`. `learns`:
     `things`, boxes and points, or `pictures`, the class of each picture as a whole; a class without it learns things.
+
+    An own recipe that raises anything while it is imported or made, or from `variants`, is left out, and all others stay
+    usable. What is broken is said by the node in its log, by `trainer-companion variants` on standard error, and to whoever
+    names a variant that no other recipe has. Anything that `takes` raises counts as no, and is logged.
     """
 
     name: str
@@ -100,15 +109,74 @@ def recipe(name: str) -> Recipe:
     return found
 
 
+class Offer(NamedTuple):
+    """A recipe, the name under which it is installed, and what a person can choose of it."""
+
+    name: str
+    recipe: Recipe
+    variants: tuple[PretrainedModel, ...]
+
+
+class Offers(NamedTuple):
+    """What is installed, the built-in recipes first. `broken`: a sentence for each that cannot be used."""
+
+    usable: list[Offer]
+    broken: list[str]
+
+    @property
+    def names(self) -> str:
+        """Of all variants, for people."""
+        return ", ".join(variant.name for each in self.usable for variant in each.variants)
+
+
+def offers() -> Offers:
+    """Each recipe that is installed. What another package broke is left out; what is built in raises as it likes."""
+    found = Offers([], [])
+    for name in BUILT_IN:
+        built_in = recipe(name)
+        found.usable.append(Offer(name, built_in, tuple(built_in.variants)))
+    for name in plugins.names(GROUP, BUILT_IN):
+        if name in BUILT_IN:
+            continue
+        try:
+            other = recipe(name)
+            with _blaming(name, "variants"):
+                found.usable.append(Offer(name, other, _checked(other.variants)))
+        except DetectorApplianceError as error:
+            found.broken.append(str(error))
+    return found
+
+
 def recipes() -> list[Recipe]:
-    """One of each that is installed; the built-in ones first. Raises `ModelFailed` for a broken package."""
-    others = [name for name in plugins.names(GROUP, BUILT_IN) if name not in BUILT_IN]
-    return [recipe(name) for name in [*BUILT_IN, *others]]
+    """One of each that is installed and can be used; the built-in ones first."""
+    return [each.recipe for each in offers().usable]
 
 
 def variants() -> list[PretrainedModel]:
-    """Everything that a person can choose: what a trainer tells the Loop as `pretrained_models`."""
-    return [variant for each in recipes() for variant in each.variants]
+    """Everything that a person can choose: what a trainer tells the Loop as `pretrained_models`. Logs what is broken."""
+    found = offers()
+    for sentence in found.broken:
+        log.warning("%s Its variants are not offered.", sentence)
+    return [variant for each in found.usable for variant in each.variants]
+
+
+def _checked(said: Sequence[PretrainedModel]) -> tuple[PretrainedModel, ...]:
+    listed = tuple(said)
+    if bad := [each for each in listed if not isinstance(each, PretrainedModel)]:
+        raise TypeError(f"{type(bad[0]).__name__} is no PretrainedModel")
+    return listed
+
+
+@contextmanager
+def _blaming(name: str, part: str) -> Iterator[None]:
+    """Name the recipe in whatever its code raises."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise ModelFailed(
+            f"The recipe '{name}' cannot be used, as its {part} failed: {type(error).__name__}: {error}. "
+            f"Repair, update or remove the package that offers it in {GROUP}."
+        ) from error
 
 
 def learns(recipe: Recipe) -> Learns:
@@ -124,8 +192,8 @@ def dataset_for(recipe: Recipe, folder: Path, given: Hyperparameters) -> Dataset
     try:
         return dataset.read(folder, learns=learns(recipe), compute_validation_set=given.compute_validation_set)
     except OfOtherKind as error:
-        names = [variant.name for each in recipes() if learns(each) == error.fits for variant in each.variants]
-        raise InvalidInput(f"{error} These variants learn from this dataset: {', '.join(names)}.") from error
+        fitting = Offers([each for each in offers().usable if learns(each.recipe) == error.fits], [])
+        raise InvalidInput(f"{error} These variants learn from this dataset: {fitting.names}.") from error
 
 
 def recipe_of(job: Job) -> Recipe:
@@ -133,15 +201,27 @@ def recipe_of(job: Job) -> Recipe:
 
     Raises `InvalidInput` with what could be chosen.
     """
-    known = recipes()
+    known = offers()
     if job.variant is not None:
-        for each in known:
+        for each in known.usable:
             if any(variant.name == job.variant for variant in each.variants):
-                return each
-        names = ", ".join(variant.name for each in known for variant in each.variants)
-        raise InvalidInput(f"There is no variant {job.variant!r}; known are {names}.")
+                return each.recipe
+        refused = f"There is no variant {job.variant!r}; known are {known.names}."
+        raise InvalidInput(" ".join([refused, *known.broken]))
     assert job.base is not None
-    for each in known:
-        if each.takes(job.base):
-            return each
-    raise InvalidInput("No recipe can begin with this base model, as it is of another network; name a variant.")
+    for each in known.usable:
+        if _takes(each, job.base):
+            return each.recipe
+    refused = "No recipe can begin with this base model, as it is of another network; name a variant."
+    raise InvalidInput(" ".join([refused, *known.broken]))
+
+
+def _takes(offer: Offer, base: Path) -> bool:
+    if offer.name in BUILT_IN:
+        return offer.recipe.takes(base)
+    try:
+        with _blaming(offer.name, "takes"):
+            return bool(offer.recipe.takes(base))
+    except ModelFailed as error:
+        log.warning("%s", error)
+        return False

@@ -66,3 +66,68 @@ def test_it_leaves_out_small_things_and_leaves_a_model(tmp_path: Path) -> None:
 def test_its_own_hyperparameter_is_checked_like_the_others() -> None:
     with pytest.raises(InvalidInput, match="smallest cannot be 2"):
         hyperparameters.parse(recipes.recipe("large_things").hyperparameters, {"smallest": 2})
+
+
+BROKEN = {
+    "import": ("raise OSError('no library')", "OSError: no library"),
+    "constructor": ("class Mine:\n    def __init__(self): raise ValueError('no licence')", "ValueError: no licence"),
+    "attributes": ("class Mine: pass", "has no name and no variants"),
+    "variants": (
+        "class Mine:\n"
+        "    name, hyperparameters, takes, train = 'mine', None, None, None\n"
+        "    variants = property(lambda self: 1 / 0)",
+        "ZeroDivisionError: division by zero",
+    ),
+    "kind of variants": (
+        "class Mine:\n    name, hyperparameters, takes, train, variants = 'mine', None, None, None, ['large']",
+        "str is no PretrainedModel",
+    ),
+}
+
+
+def offer(site: Path, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a package installed that offers the recipe `mine`, the class `Mine` in `code`."""
+    info = site / "mine_recipe-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine-recipe\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{recipes.GROUP}]\nmine = mine_recipe:Mine\n")
+    (site / "mine_recipe.py").write_text(code)
+    make_importable(site, "mine_recipe", monkeypatch)
+
+
+@pytest.mark.parametrize(("code", "why"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_package_is_left_out_and_said_so(
+    code: str,
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    built_in = recipes.variants()
+    offer(tmp_path, code, monkeypatch)
+    assert recipes.variants() == built_in
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert why in caplog.text and "'mine'" in caplog.text
+    assert main(["variants"]) == 0
+    said = capsys.readouterr()
+    assert "edge-residual-128" in said.out
+    assert why in said.err
+    assert recipes.recipe_of(Job(dataset=Path(), variant="edge-residual-128")).name == "edge"
+    with pytest.raises(InvalidInput, match=r"no variant 'mine-128'; known are edge-residual-128, ") as refused:
+        recipes.recipe_of(Job(dataset=Path(), variant="mine-128"))
+    assert why in str(refused.value)
+
+
+def test_a_recipe_that_fails_to_say_what_it_takes_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = (
+        "class Mine:\n"
+        "    name, hyperparameters, train, variants = 'mine', None, None, ()\n"
+        "    def takes(self, base): raise KeyError('family')"
+    )
+    offer(tmp_path, code, monkeypatch)
+    with pytest.raises(InvalidInput, match="No recipe can begin with this base model"):
+        recipes.recipe_of(Job(dataset=Path(), base=tmp_path))
+    assert "'mine' cannot be used, as its takes failed: KeyError: 'family'" in caplog.text

@@ -55,15 +55,13 @@ def _cost(source: Sequence[Outputs], ours: int, result: Sequence[Outputs], their
     return max(difference(one[ours], other[theirs]) for one, other in zip(source, result, strict=True))
 
 
-def difference(one: NDArray[np.float32], other: NDArray[np.float32], *, in_order: bool = True) -> float:
+def difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Mean difference relative to the values' spread (their range without the outermost hundredth); inf if incomparable.
 
-    Of values that hardly differ, their size counts instead (`SHARE_OF_LARGEST`).
-    Without `in_order` the rows (the last axis but one) are a set: each column is compared by its values in their order.
+    Incomparable are other shapes, and values that are infinite or no numbers. Of values that hardly differ, their size counts
+    instead (`SHARE_OF_LARGEST`).
     """
-    if not in_order and one.ndim > 1 and other.ndim > 1:
-        one, other = np.sort(one, axis=-2), np.sort(other, axis=-2)
-    if one.shape != other.shape or not np.isfinite(other).all():
+    if one.shape != other.shape or not (np.isfinite(one).all() and np.isfinite(other).all()):
         return float("inf")
     low, high = np.quantile(one, [0.01, 0.99]) if one.size else (0.0, 0.0)
     spread = max(float(high - low), SHARE_OF_LARGEST * float(max(-low, high)), SMALLEST_SPREAD)

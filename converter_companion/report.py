@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -158,6 +159,9 @@ def judge(compared: Comparison, source: Side, limits: Limits) -> list[str]:
     if source.accuracy is not None and result.accuracy is not None:
         _over(found, "accuracy is lower by {}", source.accuracy - result.accuracy, limits.map_loss)
     for name, error in compared.output_errors.items():
+        if not math.isfinite(error):
+            found.append(f"the raw output {name} has values that are infinite or no numbers")
+            continue
         _over(found, f"the raw output {name} differs by {{}} of its spread on average", error, limits.output_error)
     if share is None and same is None and not compared.output_errors:
         found.append("neither of the two sees anything in these pictures, and their raw outputs are of different kinds")

@@ -36,9 +36,6 @@ MARGIN = 0.1
 SAME = 0.5
 """IoU from which two boxes of a category are the same thing."""
 
-SETS = frozenset({"detr"})
-"""Heads of networks that choose by themselves what stands in which row: of two that are near, either may come first."""
-
 Clock = Callable[[], float]
 
 
@@ -153,11 +150,13 @@ def _compared(
             _collect(drift, before[name], look, threshold)
         for output in look.outputs.keys() & before[name].outputs.keys():
             one, other = before[name].outputs[output], look.outputs[output]
+            if (
+                one.shape != other.shape
+            ):  # another kind of output, of which only what the head makes of it can be compared
+                continue
             if ranks and look.classes is None:  # it puts out things by rank, and may rank those that are nothing anew
                 one, other = by_rank(one), by_rank(other)
-            apart = difference(one, other)
-            if math.isfinite(apart):
-                errors.setdefault(output, []).append(apart)
+            errors.setdefault(output, []).append(difference(one, other))
     compared = compared.model_copy(
         update={
             "result": _side(result, weights, way, after, threshold, truth),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from converter_companion import pairs
 from converter_companion.node import ConverterNode
+from converter_companion.pairs.base import Work
+from converter_companion.pairs.onnx import PytorchToOnnx
 from converter_companion.settings import ConverterSettings
 from models.bundle import Bundle, pack
 from tests.service.loop_server.shop import Shop
@@ -88,5 +92,36 @@ def test_beyond_the_limits_it_is_not_uploaded_and_tried_again_under_other_limits
             parity = json.loads(archive.read("parity.json"))
         assert parity["pictures"] == parity["annotated"] == 24
         assert parity["source"]["map50"] > 0.8, "the people's boxes are where the model's are"
+
+    on_loopback(story)()
+
+
+class BlueForRed(PytorchToOnnx):
+    """Forgets in which order the colours stand."""
+
+    target = "onnx_in_bgr"
+
+    def convert(self, work: Work) -> None:
+        """Right but for one word."""
+        super().convert(work)
+        document = json.loads((work.out / "model.json").read_text())
+        for weights in document["inference"]["weights"]:
+            weights["input"]["channels"] = "BGR"
+        (work.out / "model.json").write_text(json.dumps(document))
+
+
+def test_a_pair_that_converts_wrongly_uploads_nothing_and_the_reason_has_numbers(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pairs.BUILT_IN, "appliance_pytorch-to-onnx_in_bgr", f"{__name__}:BlueForRed")
+
+    async def story() -> None:
+        node = await look(shop, tmp_path / "data", converter_pairs=["appliance_pytorch:onnx_in_bgr"])
+        [failure] = node.memory.failures.values()
+        assert "does not see what its source sees in the same 24 pictures" in failure.reason
+        assert re.search(r"model\.onnx: \d+% of the detections match, at least 99% should", failure.reason)
+        assert re.search(r"mAP50 is lower by 0\.\d+, at most 0\.002 is allowed", failure.reason)
+        assert shop.models(format="onnx_in_bgr") == []
+        assert not (tmp_path / "data" / "work").exists()
 
     on_loopback(story)()

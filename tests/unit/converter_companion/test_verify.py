@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,37 +91,85 @@ def blue_for_red(weights: dict[str, Any]) -> None:
     weights["input"]["channels"] = "BGR"
 
 
+def in_integers(weights: dict[str, Any]) -> None:
+    """The wider limits hold, as of weights that were quantized."""
+    weights["quantized"] = True
+
+
+def in_floats(weights: dict[str, Any]) -> None:
+    """As they are."""
+
+
+PRECISIONS = pytest.mark.parametrize("precision", [in_floats, in_integers])
+
+
+@PRECISIONS
 @pytest.mark.parametrize("mistake", [wrong_scale, unscaled, blue_for_red])
 def test_a_wrong_conversion_is_caught(
-    mistake: Change, shapes: Bundle, onnx: Bundle, scenes: Path, tmp_path: Path
+    mistake: Change, precision: Change, shapes: Bundle, onnx: Bundle, scenes: Path, tmp_path: Path
 ) -> None:
-    wrong = changed(onnx, tmp_path / "wrong", mistake)
+    def change(weights: dict[str, Any]) -> None:
+        mistake(weights)
+        precision(weights)
+
+    wrong = changed(onnx, tmp_path / "wrong", change)
     report = compare(shapes, wrong, scenes, tmp_path)
     with pytest.raises(ParityExceeded, match="does not see what its source sees") as raised:
         report.refuse_if_exceeded()
     assert raised.value.report is report
     assert all(each.exceeded for each in report.results), "each of the two weight files is wrong"
+    assert {each.quantized for each in report.results} == {precision is in_integers}
     # The detections alone tell it, too: raw outputs cannot always be compared.
     for each in report.results:
         assert judge(each.model_copy(update={"output_errors": {}}), report.source, Limits())
 
 
-def test_swapped_outputs_are_caught(shapes: Bundle, onnx: Bundle, scenes: Path, tmp_path: Path) -> None:
+@PRECISIONS
+def test_swapped_outputs_are_caught(
+    precision: Change, shapes: Bundle, onnx: Bundle, scenes: Path, tmp_path: Path
+) -> None:
     """By the head, which knows what scores are; and where they could be scores all the same, by what is seen."""
+
+    def swap(weights: dict[str, Any]) -> None:
+        swapped_outputs(weights)
+        precision(weights)
+
     with pytest.raises(ModelFailed, match="do not run: Output 'scores' has scores from"):
-        compare(shapes, changed(onnx, tmp_path / "wrong", swapped_outputs), scenes, tmp_path)
+        compare(shapes, changed(onnx, tmp_path / "wrong", swap), scenes, tmp_path)
 
     def as_logits(inference: dict[str, Any]) -> None:
         for weights in inference["weights"]:
-            swapped_outputs(weights)
+            swap(weights)
         inference["head_options"]["activation"] = "sigmoid"
 
     report = compare(shapes, described_as(onnx, tmp_path / "logits", as_logits), scenes, tmp_path)
     for each in report.results:
+        assert each.quantized == (precision is in_integers)
         assert {"distances", "scores"} == {name for name in each.output_errors if name in " ".join(each.exceeded)}
         assert judge(each.model_copy(update={"output_errors": {}}), report.source, Limits())
     with pytest.raises(ParityExceeded):
         report.refuse_if_exceeded()
+
+
+def test_a_raw_output_that_is_no_number_in_one_picture_is_beyond_every_limit(
+    shapes: Bundle, onnx: Bundle, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head may not look at all values; what it decodes is right here."""
+    look_at, looks = verify._look_at, 0
+
+    def overflow_once(*arguments: Any) -> verify.Look:
+        nonlocal looks
+        looks += 1
+        look = look_at(*arguments)
+        if looks != 30:  # in the second of the three sets of weights, which is the first of the result
+            return look
+        broken = look.outputs["scores"].copy()
+        broken[0, 0, 0] = float("inf")
+        return replace(look, outputs={**look.outputs, "scores": broken})
+
+    monkeypatch.setattr(verify, "_look_at", overflow_once)
+    report = compare(shapes, onnx, scenes, tmp_path)
+    assert report.exceeded == ["model.onnx: the raw output scores has values that are infinite or no numbers"]
 
 
 def test_categories_in_another_order_are_caught(shapes: Bundle, onnx: Bundle, scenes: Path, tmp_path: Path) -> None:

@@ -118,9 +118,7 @@ def convert(
             raise ModelFailed(f"The conversion to {target} failed: {type(error).__name__}: {error}") from error
         report = None
         if converter.compared:
-            report = _compared(
-                bundle, staged, images, means, annotations, lambda s, doing: progress(0.8 + 0.2 * s, doing)
-            )
+            report = _compared(work, means, annotations, lambda s, doing: progress(0.8 + 0.2 * s, doing))
         if stopped.is_set():
             raise ModelFailed("The conversion was stopped.")
         try:
@@ -135,23 +133,22 @@ def convert(
 
 
 def _compared(
-    bundle: Bundle,
-    staged: Path,
-    images: Sequence[Path],
+    work: Work,
     means: Means,
     annotations: truth.Truth | None,
     progress: Progress,
 ) -> ParityReport:
     with tempfile.TemporaryDirectory(prefix="compared-") as cache:
         report = verify.compare(
-            bundle,
-            open_bundle(staged),
-            images,
+            work.source,
+            open_bundle(work.out),
+            work.pictures,
             cache=Path(cache),
             truth=annotations,
             limits=means.limits,
             progress=progress,
         )
+    report = report.model_copy(update={"left_out": list(work.left_out)})
     report.refuse_if_exceeded()
-    means.files.write_atomically(staged / FILE, json.dumps(report.as_json(), indent=1).encode())
+    means.files.write_atomically(work.out / FILE, json.dumps(report.as_json(), indent=1).encode())
     return report

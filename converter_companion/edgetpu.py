@@ -8,12 +8,26 @@ import tempfile
 import threading
 from pathlib import Path
 
+from converter_companion.pairs.base import Work
 from models.bundle import sha256_of
 from models.bundle_format import WeightsSpec
 from models.errors import ModelFailed
 
 COMPILER = "edgetpu_compiler"
 WITHIN_S = 600.0
+
+
+def weights_beside(work: Work, weights: WeightsSpec) -> list[WeightsSpec]:
+    """Those for the Edge TPU, made of the int8 file `weights` in `work.out`; none without a compiler, or where it fails.
+
+    What others run is no worse for that: `work.left_out` gets the compiler's words, and the conversion goes on.
+    """
+    try:
+        compiled = compile_into(work.out, weights, work.stopped)
+    except ModelFailed as error:
+        work.left_out.append(f"There are no weights for the Edge TPU: {error}")
+        return []
+    return [] if compiled is None else [compiled]
 
 
 def compile_into(folder: Path, weights: WeightsSpec, stopped: threading.Event) -> WeightsSpec | None:

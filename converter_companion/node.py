@@ -265,6 +265,8 @@ class ConverterNode:
             self.current = None
         await asyncio.to_thread(self.memory.forget, task.key)
         self._note(Done(task, self._now(), self._now() - started, report=report))
+        for sentence in report.left_out if report is not None else ():
+            log.warning("%s: %s", task.words, sentence)
         log.info("converted %s in %.0f s", task.words, self._now() - started)
         return None
 

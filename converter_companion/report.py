@@ -97,7 +97,10 @@ class Comparison(BaseModel):
 
 
 class ParityReport(BaseModel):
-    """`parity.json`. `threshold`: confidence from which a detection counts; `unreadable`: pictures left out."""
+    """`parity.json`. `threshold`: confidence from which a detection counts; `unreadable`: pictures left out.
+
+    `left_out`: sentences about weights that could not be made beside these.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -108,6 +111,7 @@ class ParityReport(BaseModel):
     threshold: float
     source: Side
     results: list[Comparison]
+    left_out: list[str] = Field(default_factory=list)
     limits: Limits
 
     @property
@@ -191,6 +195,7 @@ def table(report: ParityReport) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(sides) + 1)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += [f"{each.file}: not compared: {each.not_run}" for each in report.results if each.not_run]
+    lines += report.left_out
     lines += [f"Beyond its limit: {sentence}" for sentence in report.exceeded]
     counted = "classified as a whole" if report.source.classified else "detections"
     return "\n".join([f"{_pictures(report)}, {counted} from a confidence of {report.threshold:.2f}", *lines])

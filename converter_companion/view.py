@@ -129,7 +129,14 @@ def _row(name: str, side: Side, compared: Comparison) -> tuple[str, ...]:
 def _compared(report: ParityReport) -> str:
     left_out = [f"{each.file} was not compared: {each.not_run}." for each in report.results if each.not_run]
     annotated = f", {report.annotated} of them annotated" if report.annotated else ""
-    return " ".join([f"Compared on the same {report.pictures} pictures{annotated}.", *left_out])
+    return " ".join(
+        [f"Compared on the same {report.pictures} pictures{annotated}.", *left_out, *map(_ended, report.left_out)]
+    )
+
+
+def _ended(sentence: str) -> str:
+    """With a full stop: what a compiler says has none, as a rule."""
+    return sentence if sentence.endswith(".") else f"{sentence}."
 
 
 def _title(key: str, version: str) -> str:

@@ -28,7 +28,8 @@ class Work:
     `source`: the bundle to convert, unpacked; nothing may be changed in it. `out`: an empty folder for the result.
     `pictures`: files of pictures that show what the model will see, for calibration; maybe none. `data_folder`: where
     this program keeps what it installed. `tools_python`: setting LITERT_TOOLS_PYTHON. `stopped` is set when nobody wants
-    the result any more.
+    the result any more. `left_out`: sentences of a converter about weights that it could not make beside the others; they
+    stand in the report of the comparison.
     """
 
     source: Bundle
@@ -38,6 +39,7 @@ class Work:
     progress: Progress
     tools_python: Path | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
+    left_out: list[str] = field(default_factory=list)
 
 
 class Converter(Protocol):

@@ -72,9 +72,7 @@ class PytorchToLiteRt:
             _weights(work.out / FLOAT_FILE, channels_last, source.outputs, shown, said),
             _weights(work.out / INT8_FILE, integers, source.outputs, shown, said),
         ]
-        compiled = edgetpu.compile_into(work.out, weights[1], work.stopped)
-        if compiled is not None:
-            weights.append(compiled)
+        weights += edgetpu.weights_beside(work, weights[1])
         describing.write(work.out, describing.described(work.source, self.target, weights))
 
 

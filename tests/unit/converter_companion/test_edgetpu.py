@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
 import pytest
 
-from converter_companion.edgetpu import COMPILER, compile_into
-from models.bundle import sha256_of
+from converter_companion import convert, pairs, pictures
+from converter_companion.edgetpu import COMPILER, compile_into, weights_beside
+from converter_companion.pairs.base import Work
+from converter_companion.pairs.onnx import PytorchToOnnx
+from converter_companion.report import table
+from models.bundle import Bundle, sha256_of
 from models.bundle_format import InputSpec, WeightsSpec
 from models.errors import ModelFailed
 
@@ -60,3 +65,45 @@ def test_a_compiler_that_fails_is_told(
     compiler(tmp_path, script, monkeypatch)
     with pytest.raises(ModelFailed, match=r"did not compile model_int8.tflite: Internal compiler error"):
         compile_into(tmp_path / "bundle", weights, threading.Event())
+
+
+class OnnxForACoral(PytorchToOnnx):
+    """Quick to make, and compiled all the same."""
+
+    target = "onnx_for_a_coral"
+
+    def convert(self, work: Work) -> None:
+        """Floats, and weights that the compiler makes of a file of integers."""
+        super().convert(work)
+        integers = work.out / "model_int8.tflite"
+        integers.write_bytes(b"int8")
+        spec = InputSpec(width=64, height=64, dtype="int8")
+        weights = WeightsSpec(runtime="litert", accelerator="cpu", file=integers.name, input=spec, outputs={})
+        made = weights_beside(work, weights)
+        assert made == []
+        integers.unlink()
+
+
+def test_where_the_compiler_fails_the_other_weights_go_on_with_its_words(
+    shapes: Bundle, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pairs.BUILT_IN, "appliance_pytorch-to-onnx_for_a_coral", f"{__name__}:OnnxForACoral")
+    compiler(tmp_path, "echo 'Internal compiler error. Aborting!' >&2; exit 1", monkeypatch)
+    done = convert.convert(
+        shapes,
+        "onnx_for_a_coral",
+        tmp_path / "made",
+        pictures.find(scenes)[:4],
+        lambda _share, _doing: None,
+        means=convert.Means(tmp_path),
+    )
+    inference = done.bundle.model.inference
+    assert inference is not None
+    assert [each.file for each in inference.weights] == ["model.onnx", "model_float16.onnx"]
+    [left_out] = json.loads((done.bundle.folder / "parity.json").read_text())["left_out"]
+    assert left_out == (
+        "There are no weights for the Edge TPU: edgetpu_compiler did not compile model_int8.tflite: "
+        "Internal compiler error. Aborting!"
+    )
+    assert done.report is not None
+    assert left_out in table(done.report)

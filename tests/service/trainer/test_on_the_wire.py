@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,28 @@ async def over(trainer: Trainer) -> None:
 def test_every_state_is_told_with_what_belongs_to_it_and_requests_come_in_their_order(tmp_path: Path) -> None:
     told_by: list[Trainer] = []
 
+    fail_once = {"detecting": "GET models"}
+    loops: list[HandMadeLoop] = []
+
     async def tell() -> None:
-        if told_by:
-            await told_by[0].tell_now()
+        if not told_by:
+            return
+        if kind := fail_once.pop(told_by[0].state, None):
+            loops[0].busy[kind] += 1
+        await told_by[0].tell_now()
+
+    def take_metrics() -> dict[str, Any]:
+        """Only once it is known that the training is over, and has failed to tell them."""
+        is_refused = "training_finished" not in loops[0].states()
+        return {"success": not is_refused, "error_msg": "not now" if is_refused else None}
 
     async def telling_sleep(seconds: float) -> None:
         await tell()
         await asyncio.sleep(min(seconds, 0.05))
 
     async def story() -> None:
-        async with hand_made(tmp_path, "--epochs", "2", "--pause", "0.2", sleep=telling_sleep) as (loop, trainer):
+        options = ("--epochs", "3", "--pause", "0.2", "--crash-after", "1")
+        async with hand_made(tmp_path, *options, sleep=telling_sleep) as (loop, trainer):
             idle = loop.heard("update_trainer")[-1][0]
             assert idle == {
                 "id": trainer.id,
@@ -46,10 +59,11 @@ def test_every_state_is_told_with_what_belongs_to_it_and_requests_come_in_their_
                 "context": None,
             }
             told_by.append(trainer)
+            loops.append(loop)
             loop.before_answer = tell
             # Each stage fails once, so that the Loop sees the state in which it waits for the next try, too.
             loop.busy.update({"GET data": 1, "GET models": 1, "PUT trainings": 1, "POST detections": 1})
-            loop.acknowledgements["update_training"] = [lambda: {"success": trainer.state != "running"}] * 1000
+            loop.acknowledgements["update_training"] = [take_metrics] * 1000
             assert await loop.call("begin_training", "acme", "cups", DETAILS) == SUCCESS
             await over(trainer)
             await until(lambda: loop.states()[-1] == "idle", "the loop knows that it is idle")
@@ -61,12 +75,15 @@ def test_every_state_is_told_with_what_belongs_to_it_and_requests_come_in_their_
 
 
 RESTING = {
-    "initialized": "prepare",
-    "data_downloaded": "download_model",
-    "confusion_matrix_synced": "upload_model",
-    "detected": "upload_detections",
+    "initialized": ("prepare", "not now"),
+    "data_downloaded": ("download_model", "not now"),
+    "train_model_downloaded": ("run_training", "signal 9"),
+    "training_finished": ("sync_confusion_matrix", "not now"),
+    "confusion_matrix_synced": ("upload_model", "not now"),
+    "train_model_uploaded": ("detecting", "not now"),
+    "detected": ("upload_detections", "not now"),
 }
-"""What the Loop sees while a stage waits for its next try -> whose error it is told."""
+"""What the Loop sees while a stage waits for its next try -> whose error it is told, and a word of it."""
 
 
 def _check_states(loop: HandMadeLoop) -> None:
@@ -77,9 +94,12 @@ def _check_states(loop: HandMadeLoop) -> None:
         "train_model_downloading",
         "train_model_downloading",
         "running",
+        "running",
+        "confusion_matrix_syncing",
         "confusion_matrix_syncing",
         "train_model_uploading",
         "train_model_uploading",
+        "detecting",
         "detecting",
         "detection_uploading",
         "detection_uploading",
@@ -87,10 +107,12 @@ def _check_states(loop: HandMadeLoop) -> None:
         "idle",
     ]
     statuses = [arguments[0] for arguments in loop.heard("update_trainer")]
-    for state, key in RESTING.items():
+    for state, (key, words) in RESTING.items():
         errors = [status["errors"] for status in statuses if status["state"] == state]
         assert errors, f"{state} was never told"
-        assert all(set(each) == {key} and "not now" in each[key] for each in errors)
+        assert all(words in each[key] for each in errors), state
+        others = {name for each in errors for name in each} - {key}
+        assert others <= ({"sync_confusion_matrix"} if state == "train_model_downloaded" else set()), state
     for status in statuses:
         if status["state"] != "idle":
             assert status["context"] == {"organization": "acme", "project": "cups"}
@@ -99,7 +121,7 @@ def _check_states(loop: HandMadeLoop) -> None:
     assert {(*status["errors"],) for status in statuses if status["state"] == "running"} >= {("sync_confusion_matrix",)}
     running = [status["progress"] for status in statuses if status["state"] == "running"]
     assert running[0] is None
-    assert {0.5} <= {share for share in running if share is not None} <= {0.5, 1.0}
+    assert {0.67} <= {round(share, 2) for share in running if share is not None} <= {0.33, 0.67, 1.0}
     for state in ("data_downloading", "detecting"):
         shares = [status["progress"] for status in statuses if status["state"] == state]
         assert any(shares), f"how far {state} is was never told"
@@ -117,6 +139,7 @@ def _check_requests(loop: HandMadeLoop) -> None:
         "PUT trainings/7/models/latest/appliance_pytorch/file",
         "PUT trainings/7/models/latest/appliance_pytorch/file",
         "PUT trainings/7/models/latest/onnx/file",
+        f"GET models/{MODEL}/appliance_pytorch/file",
         f"GET models/{MODEL}/appliance_pytorch/file",
         "GET data?state=inbox",
         "GET data?state=annotate",
@@ -137,11 +160,11 @@ def _check_metrics(loop: HandMadeLoop, trainer: Trainer) -> None:
         {
             "trainer_id": trainer.id,
             "trainer_name": "by hand",
-            "confusion_matrix": {BOLT: {"tp": 2, "fp": 1, "fn": 2}},
+            "confusion_matrix": {BOLT: {"tp": 3, "fp": 1, "fn": 2}},
             "train_image_count": 2,
             "test_image_count": 1,
-            "hyperparameters": {"epochs": 2, "batch_size": 4},
-            "best_epoch": 2,
+            "hyperparameters": {"epochs": 3, "batch_size": 4},
+            "best_epoch": 3,
         },
     )
 
@@ -230,6 +253,27 @@ def test_a_status_that_is_not_acknowledged_makes_the_connection_anew(
             await until(lambda: len(loop.sockets.gone) > before, "it hangs up")
             loop.silent = False
             await until(lambda: trainer.connection.is_connected, "it comes back")
+
+    asyncio.run(story())
+
+
+def test_the_loop_is_told_when_the_slot_is_taken_and_when_it_is_free_again(tmp_path: Path) -> None:
+    lock = tmp_path / "slot"
+
+    async def story() -> None:
+        async with hand_made(tmp_path, training_slot_lock=lock) as (loop, trainer):
+            with lock.open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                print("somebody else", end="", file=file, flush=True)
+                await trainer.tell_now()
+                blocked = loop.heard("update_trainer")[-1][0]
+                assert (blocked["state"], blocked["context"], blocked["errors"]) == ("blocked", None, {})
+                answer = await loop.call("begin_training", "acme", "cups", DETAILS)
+                assert (answer["success"], answer["payload"]) == (False, "refused")
+                assert "somebody else" in answer["error_msg"]
+            await trainer.tell_now()
+            assert loop.states() == ["idle", "blocked", "idle"]
+            assert not loop.asked, "nothing began"
 
     asyncio.run(story())
 

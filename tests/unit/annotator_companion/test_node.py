@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from annotator_companion.node import Annotator
 from annotator_companion.settings import AnnotatorSettings
 from companions.server import create_app
+from models.errors import LoopUnreachable
 from models.loop.client import LoopClient
 from models.loop.sockets import Handler
 from tests.service.photographs import encoded
@@ -32,6 +34,10 @@ class Loop:
         self.headers: dict[str, str] = {}
         self.calls: list[tuple[str, tuple[Any, ...], float]] = []
         self.acknowledgement: Any = {"success": True, "error_msg": None, "payload": None}
+        self.silent = False
+        self.opened: list[float] = []
+        """When connections were made, seconds."""
+        self.closed = 0
         self.asked: list[str] = []
         self._handlers: Mapping[str, Handler] = {}
         self._gone = asyncio.Event()
@@ -44,16 +50,21 @@ class Loop:
         return self
 
     async def open(self) -> None:
+        self.opened.append(asyncio.get_running_loop().time())
         self.is_open = True
 
     async def call(self, event: str, arguments: tuple[Any, ...], within: float) -> Any:
         self.calls.append((event, arguments, within))
+        if self.silent:
+            await asyncio.sleep(within)
+            raise LoopUnreachable(f"the Loop did not acknowledge {event} within {within:.0f} s")
         return self.acknowledgement
 
     async def wait_until_gone(self) -> None:
         await self._gone.wait()
 
     async def close(self) -> None:
+        self.closed += self.is_open
         self.is_open = False
 
     async def http(self, request: httpx.Request) -> httpx.Response:
@@ -117,6 +128,55 @@ def test_it_connects_as_upstreams_do_and_tells_its_status(tmp_path: Path) -> Non
             "errors": {},
             "capabilities": ["segmentation"],
         }
+
+    story(tell, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("acknowledgement", "words"),
+    [
+        ({"success": False, "error_msg": "who are you?"}, "does not accept this node's status"),
+        (None, "does not accept this node's status"),
+        ("yes", "which no Learning Loop does"),
+    ],
+    ids=["refused", "nothing", "no dict"],
+)
+def test_a_status_that_is_not_taken_makes_the_connection_anew_until_it_is(
+    acknowledgement: Any, words: str, tmp_path: Path
+) -> None:
+    async def tell(loop: Loop, _tool: Noting, http: httpx.AsyncClient) -> None:
+        good, loop.acknowledgement = loop.acknowledgement, acknowledgement
+        await asyncio.sleep(60)
+        assert loop.closed >= 3, "it hangs up each time"
+        assert len(loop.opened) - loop.closed in (0, 1), "one at a time"
+        pauses = [later - earlier for earlier, later in pairwise(loop.opened[1:])]
+        assert all(pause >= 1 for pause in pauses), "no faster than every second"
+        assert words in (await http.get("/healthz")).json()["loop"]
+        loop.acknowledgement = good
+        await asyncio.sleep(61)
+        assert (await http.get("/healthz")).json()["loop"] == "connected to http://loop"
+        made, told = len(loop.opened), len(loop.named("update_annotation_node"))
+        await asyncio.sleep(51)
+        assert len(loop.opened) == made, "it stays"
+        assert len(loop.named("update_annotation_node")) - told in (10, 11), "every five seconds"
+
+    story(tell, tmp_path)
+
+
+def test_a_status_that_is_never_acknowledged_makes_the_connection_anew(tmp_path: Path) -> None:
+    async def tell(loop: Loop, _tool: Noting, http: httpx.AsyncClient) -> None:
+        loop.silent = True
+        told = len(loop.calls)
+        await asyncio.sleep(5.5)
+        assert (len(loop.calls), loop.closed) == (told + 1, 0), "it waits"
+        await asyncio.sleep(10)
+        assert loop.closed == 1, "for ten seconds"
+        assert "did not acknowledge update_annotation_node" in (await http.get("/healthz")).json()["loop"]
+        loop.silent = False
+        await asyncio.sleep(61)
+        assert len(loop.opened) == 2
+        assert (await loop.input("mouse_move"))["success"]
+        assert (await http.get("/healthz")).json()["loop"].startswith("connected to ")
 
     story(tell, tmp_path)
 

@@ -36,7 +36,7 @@ class Job(BaseModel):
     (`trainer_companion.recipes`). `base`: folder of a bundle whose weights are taken as far as they fit; alone, it also
     says which network is trained. One of the two is needed. `hyperparameters`: those that differ from their defaults,
     as the recipe documents them. `minutes`: no longer than this. `device`: `auto` is the graphics card where PyTorch
-    finds one. `vram_limit_gb`: GB of the card's memory that may be used.
+    finds one. `vram_limit_gb`: GiB of a card's memory that each process may use; None: all.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -37,7 +37,7 @@ class TrainerSettings(CompanionSettings):
         default=None, description="file whose lock says which trainer of this machine may train; none: this one, always"
     )
     vram_limit_gb: float = Field(
-        default=0.0, ge=0, allow_inf_nan=False, description="memory of a graphics card that may be used, GB; 0: all"
+        default=0.0, ge=0, allow_inf_nan=False, description="memory of a graphics card that may be used, GiB; 0: all"
     )
     training_processes: int = Field(
         default=0, ge=0, le=64, description="processes that train together; 0: one for each graphics card, else one"

@@ -5,6 +5,7 @@ Exit status: 0 it worked, 1 it did not, 2 it was called wrongly, 130 it was inte
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -34,6 +35,16 @@ SECONDS_BETWEEN_LINES = 5.0
 FOLDER = "training"
 
 
+class _Amount(click.FloatRange):
+    """A number within a range, which `nan` is not, though it is neither below nor above any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is no amount.", param, ctx)
+        return found
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
     """Make a model of pictures and boxes, or of pictures and their classes.
@@ -60,10 +71,17 @@ def cli() -> None:
     type=click.Path(path_type=Path),
     help="Model to begin with: made by this command, or others' weights (.safetensors, .pth).",
 )
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="End after so long.")
+@click.option("--minutes", type=_Amount(min=0, min_open=True), help="End after so long.")
 @click.option("--epochs", type=click.IntRange(min=1), help="End after so many passes over the pictures.")
 @click.option("--processes", type=click.IntRange(1, 64), help="How many train together.  [default: cards, or cores]")
 @click.option("--torchrun", multiple=True, help="Option for torchrun, where several machines train together.")
+@click.option(
+    "--vram-limit-gb",
+    type=_Amount(min=0),
+    envvar="VRAM_LIMIT_GB",
+    default=0.0,
+    help="GiB of each graphics card that may be used; 0: all. [VRAM_LIMIT_GB]",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
 @click.option("--set", "turned", multiple=True, metavar="NAME=VALUE", help="Turn a hyperparameter.")
 def train(
@@ -75,6 +93,7 @@ def train(
     epochs: int | None,
     processes: int | None,
     torchrun: Sequence[str],
+    vram_limit_gb: float,
     seed: int,
     turned: Sequence[str],
 ) -> None:
@@ -93,6 +112,7 @@ def train(
         hyperparameters=hyperparameters,
         seed=seed,
         minutes=minutes,
+        vram_limit_gb=vram_limit_gb or None,
     )
     chosen = recipe_of(asked)
     given = parse(chosen.hyperparameters, hyperparameters)  # refused here, before anything is started

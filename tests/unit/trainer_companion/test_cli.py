@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from models.bundle import open_bundle, unpack
+from models.errors import ModelFailed
 from networks import bundles
 from tests.support import little_memory
 from tests.support.coco_folders import write_squares
 from trainer_companion import job
 from trainer_companion.cli import main
+from trainer_companion.launching import Training
+from trainer_companion.progress import Done, Event
 
 
 def tiny(pictures: Path, out: Path, *more: str) -> list[str]:
@@ -68,6 +72,9 @@ def test_a_team_that_runs_out_of_memory_is_started_again_with_half_the_batch(
         pytest.param(["--set", "minutes=1", "--epochs", "2"], 1, "contradict", id="contradiction"),
         pytest.param(["--base", "nowhere.zip"], 1, "no base model nowhere.zip", id="no base model"),
         pytest.param(["--minutes", "0"], 2, "minutes", id="no time"),
+        pytest.param(["--minutes", "inf"], 2, "inf is no amount", id="for ever"),
+        pytest.param(["--vram-limit-gb", "nan"], 2, "nan is no amount", id="no amount"),
+        pytest.param(["--vram-limit-gb", "-1"], 2, "-1.0 is not in the range", id="less than nothing"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_starts(
@@ -77,6 +84,35 @@ def test_what_cannot_be_done_is_said_before_anything_starts(
     assert main(tiny(squares, tmp_path / "out", *more)) == status
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out" / "training" / "job.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "more", "expected"),
+    [
+        pytest.param(None, [], None, id="nothing said"),
+        pytest.param("7.5", [], 7.5, id="the variable of the node"),
+        pytest.param("7.5", ["--vram-limit-gb", "3"], 3.0, id="the option wins"),
+        pytest.param("7.5", ["--vram-limit-gb", "0"], None, id="all"),
+    ],
+)
+def test_how_much_of_a_graphics_card_may_be_used_reaches_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None, more: list[str], expected: float | None
+) -> None:
+    asked: list[float | None] = []
+
+    def trained(training: Training, heard: Callable[[Event], None]) -> Done:
+        del training, heard
+        asked.append(job.read(tmp_path / "out" / "training").vram_limit_gb)
+        raise ModelFailed("enough")
+
+    monkeypatch.setattr(Training, "run", trained)
+    if variable is None:
+        monkeypatch.delenv("VRAM_LIMIT_GB", raising=False)
+    else:
+        monkeypatch.setenv("VRAM_LIMIT_GB", variable)
+    squares = write_squares(tmp_path / "set", 4)
+    assert main(tiny(squares, tmp_path / "out", *more)) == 1
+    assert asked == [expected]
 
 
 def test_a_folder_without_pictures_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

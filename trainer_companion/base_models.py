@@ -69,6 +69,7 @@ def adopt(network: Network, base: Base, categories: Sequence[Category], by_class
                 other = theirs.get(name)
                 if (
                     other is None
+                    or other.ndim == 0
                     or other.shape[1:] != tensor.shape[1:]
                     or any(row >= len(other) for row in rows.values())
                 ):
@@ -112,9 +113,7 @@ def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
         if inner is None:
             break
         found = inner
-    tensors = (
-        {str(name): each for name, each in found.items() if isinstance(each, Tensor)} if isinstance(found, dict) else {}
-    )
+    tensors = {str(name): each for name, each in found.items() if _is_plain(each)} if isinstance(found, dict) else {}
     if not tensors:
         raise BundleError(f"{path.name} holds no tensors by name; a state_dict is expected")
     return tensors
@@ -160,3 +159,8 @@ def _rows(old: Sequence[Category], new: Sequence[Category]) -> dict[int, int]:
         if found is not None:
             rows[index] = found
     return rows
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor of the usual kind: others, sparse ones for example, cannot be copied from."""
+    return isinstance(value, Tensor) and value.layout == torch.strided

@@ -108,13 +108,8 @@ class Child:
 
     def ask_to_end(self) -> None:
         """Ask for an early end (SIGTERM): of torchrun its workers are asked, for it would kill them after half a minute."""
-        if self._process is None or not self.is_running:
-            return
-        leader = self._process.pid
-        workers = [pid for pid in _session(leader) if pid != leader] if self._launches else []
-        for pid in workers or [leader]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+        if self._process is not None and self.is_running:
+            ask_to_end(self._process.pid, launches=self._launches)
 
     async def end(self) -> None:
         """Have it end: asked at first, and killed when it takes too long."""
@@ -155,6 +150,25 @@ class Child:
         last = next((line.strip() for line in reversed(self.words) if line.strip()), "")
         how = f"was ended by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
         return f"the process {how}" + (f": {last[:300]}" if last else "")
+
+
+def ask_to_end(leader: int, *, launches: bool) -> None:
+    """SIGTERM for a process; for its workers instead where it `launches` them, as torchrun does, which would kill them
+    after half a minute.
+    """
+    for pid in (workers(leader) if launches else []) or [leader]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
+def workers(launcher: int) -> list[int]:
+    """The processes that a process has started. torchrun gives each of them a session of its own."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        fields = _fields(int(entry.name))
+        if fields is not None and int(fields[1]) == launcher and fields[0] != "Z":
+            found.append(int(entry.name))
+    return found
 
 
 def end_leftover(folder: Path) -> None:

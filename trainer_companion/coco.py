@@ -107,8 +107,15 @@ def by_folders(folder: Path) -> Document | None:
 
 
 def _classified(folder: Path) -> Iterator[tuple[Split | None, Path]]:
-    splits: tuple[Split | None, ...] = _SPLITS if (folder / "train").is_dir() else (None,)
+    # A class may be called "train": it is a split where folders with pictures lie in it.
+    is_split = next(_pictures_by_folder(folder / "train"), None) is not None
+    splits: tuple[Split | None, ...] = _SPLITS if is_split else (None,)
     for split in splits:
-        for path in (folder / (split or "")).glob("[!.]*/*"):
-            if path.suffix.lower() in SUFFIXES and path.parent.name != IMAGES:
-                yield split, path
+        for path in _pictures_by_folder(folder / (split or "")):
+            yield split, path
+
+
+def _pictures_by_folder(folder: Path) -> Iterator[Path]:
+    for path in folder.glob("[!.]*/*"):
+        if path.suffix.lower() in SUFFIXES and path.parent.name != IMAGES:
+            yield path

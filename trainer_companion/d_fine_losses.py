@@ -28,6 +28,8 @@ class DFineLearner(nn.Module):
         middle, sides = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
         shares = torch.cat([middle, sides], -1) / self.get_buffer("size")
         things = [(shares[row, kinds >= 0], kinds[kinds >= 0]) for row, kinds in enumerate(classes)]
+        mine = (classes >= 0).sum().float()
+        all_of_us = self._team.mean(mine.clone()).clamp(min=1.0)  # asked whatever follows: the others ask, too
         try:
             loss = self.network.loss(pictures, things)
         except ValueError:
@@ -38,8 +40,7 @@ class DFineLearner(nn.Module):
                 torch.stack([each.sum() for each in self.network.parameters() if each.requires_grad]).sum() * torch.nan
             )
         # It is a mean over the things of this process; what counts is the mean over those of all.
-        mine = (classes >= 0).sum().float()
-        return loss * mine.clamp(min=1.0) / self._team.mean(mine).clamp(min=1.0)
+        return loss * mine.clamp(min=1.0) / all_of_us
 
     @torch.no_grad()
     def _is_sound(self, pictures: Tensor) -> bool:

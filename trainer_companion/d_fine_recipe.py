@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from models.errors import BundleError
 from trainer_companion import hub
 from trainer_companion.bases import Base, open_base, prepared
 from trainer_companion.hub import NotReached
@@ -85,9 +87,13 @@ class DFineRecipe(NetworkRecipe):
         session.say(
             Warned(message=f"Asking {hub.ENDPOINT} for {repository}, where it is not on this machine already …")
         )
+        kept = session.folder / "pretrained"
         try:
-            return open_base(prepared(hub.fetch(repository), session.folder / "pretrained"))
-        except NotReached as error:
+            try:
+                return _readable(hub.fetch(repository), kept)
+            except BundleError:  # a power cut may have torn what the cache holds
+                return _readable(hub.fetch(repository, anew=True), kept)
+        except (NotReached, BundleError) as error:
             session.say(Warned(message=f"{error}; the training begins from scratch, which wants many pictures."))
             return None
 
@@ -95,3 +101,12 @@ class DFineRecipe(NetworkRecipe):
         """The backbone learns more slowly where it knows something."""
         assert isinstance(session.hyperparameters, DFineHyperparameters)
         return {BACKBONE: session.hyperparameters.backbone_learning_rate if knows else 1.0}
+
+
+def _readable(weights: Path, folder: Path) -> Base:
+    """A base model of a file of weights. Raises `BundleError` where they cannot be read."""
+    from trainer_companion.base_models import read_weights
+
+    base = open_base(prepared(weights, folder))
+    read_weights(base.weights)
+    return base

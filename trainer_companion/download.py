@@ -296,8 +296,10 @@ def _size_of(path: Path) -> tuple[int, int] | None:
 async def _ended(fetching: asyncio.Task[None], under_way: _UnderWay, storing: asyncio.Task[None]) -> None:
     """Have what has come stored, once nothing comes any more. Raises what storing raises."""
     await asyncio.gather(fetching, return_exceptions=True)
-    if not storing.done():
-        await under_way.coming.put(None)
+    last = asyncio.create_task(under_way.coming.put(None))
+    # What is full is emptied by nobody once storing has failed.
+    await asyncio.wait({last, storing}, return_when=asyncio.FIRST_COMPLETED)
+    last.cancel()
     await storing
 
 

@@ -82,8 +82,8 @@ class Fitted:
     best: Best
 
 
-KeepBest = Callable[[Network, Evaluation, int, int], Best]
-"""Writes the network as a bundle: network, evaluation, epochs, number of the evaluation -> what is said of it."""
+KeepBest = Callable[[Network, Evaluation, int], Best]
+"""Writes the network as a bundle: network, evaluation, epochs -> what is said of it."""
 
 
 def fit(session: Session, learning: Learning, keep_best: KeepBest) -> Fitted:
@@ -97,6 +97,13 @@ class _Fit:
         self.team, self.device, self.stopping = session.team, session.device, session.stopping
         self.hyper = learning.hyperparameters
         learning.learner.to(self.device)
+        self.model: nn.Module = learning.learner
+        if self.team.size > 1:  # before anything is made of the weights: only one process has adopted a base model's
+            self.model = DistributedDataParallel(
+                learning.learner,
+                device_ids=[self.device] if self.device.type == "cuda" else None,
+                gradient_as_bucket_view=True,
+            )
         self.average = WeightAverage(learning.network, self.hyper.ema)
         self.optimizer = torch.optim.AdamW(
             _groups(learning.network, self.hyper.weight_decay, learning.learning_rates),
@@ -121,13 +128,6 @@ class _Fit:
         self.state = self._snapshot_of_nothing()
         self.path = session.folder / job.CHECKPOINT
         self._resume()
-        self.model: nn.Module = learning.learner
-        if self.team.size > 1:
-            self.model = DistributedDataParallel(
-                learning.learner,
-                device_ids=[self.device] if self.device.type == "cuda" else None,
-                gradient_as_bucket_view=True,
-            )
         self.good = self._snapshot()
         self.returns = self.lost_in_a_row = 0
         self.saved_at = self.said_at = self.stopping.elapsed  # each process's own: nobody waits for what follows
@@ -315,7 +315,7 @@ class _Fit:
             state.since_better = 0
             state.best_epoch, state.best_rank = state.epoch, measured.rank
             if self.team.leads:
-                best = self.keep_best(self.average.network, measured, state.epoch, state.evaluations)
+                best = self.keep_best(self.average.network, measured, state.epoch)
                 state.best = best.model_dump_json()
                 self.session.say(best)
         self.evaluation_seconds = self.team.share(time.monotonic() - started)

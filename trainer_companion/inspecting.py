@@ -12,6 +12,7 @@ from pathlib import Path
 
 from models.errors import DetectorApplianceError, ImageUnreadable, InputTooLarge
 from models.image_headers import DEFAULT_LIMITS, check_picture
+from trainer_companion.children import ChildFailed
 from trainer_companion.jpeg_inspection import JpegInspector
 from trainer_companion.loop_dataset import Stored
 
@@ -50,13 +51,22 @@ def _by_itself(path: Path, data: bytes) -> Stored | DetectorApplianceError:
         if header.format != "jpeg":
             _decode(data)
         elif tool is not None:
-            said = subprocess.run([tool, "-c", str(path)], capture_output=True, timeout=60, check=False)  # noqa: S603
+            said = _asked(tool, path)
             if b"OK" not in said.stdout:
                 words = said.stdout[-200:].decode("utf-8", "replace").strip()
                 raise ImageUnreadable(f"jpeginfo finds it damaged: {words}")
     except (ImageUnreadable, InputTooLarge) as error:
         return error
     return Stored("", header.width, header.height)
+
+
+def _asked(tool: str, path: Path) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run([tool, "-c", str(path)], capture_output=True, timeout=60, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise ImageUnreadable("jpeginfo does not come to an end with it.") from error
+    except OSError as error:
+        raise ChildFailed(f"jpeginfo cannot be started: {error.strerror or error}") from error
 
 
 def _decode(data: bytes) -> None:

@@ -13,6 +13,7 @@ from threading import Thread
 
 from models.errors import ModelFailed
 from trainer_companion import job
+from trainer_companion.children import LAUNCHER, ask_to_end
 from trainer_companion.progress import Done, Event, Failed, parse
 
 MOST_STARTS = 4
@@ -28,6 +29,7 @@ class Training:
     def __init__(self, folder: Path, processes: int, torchrun: Sequence[str] = ()) -> None:
         self._folder, self._processes, self._torchrun = folder, processes, torchrun
         self._process: subprocess.Popen[str] | None = None
+        self._command: Sequence[str] = ()
         self._stopped = False
 
     def run(self, heard: Callable[[Event], None]) -> Done:
@@ -47,23 +49,22 @@ class Training:
     def stop(self) -> None:
         """Ask it to end soon, keeping its best model. Returns at once; may be called by another thread."""
         self._stopped = True
-        self._signal(signal.SIGTERM)
+        if self._process is not None and self._process.poll() is None:
+            ask_to_end(self._process.pid, launches=LAUNCHER in self._command)
 
     def kill(self) -> None:
         """End it now."""
         self._stopped = True
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _once(self, heard: Callable[[Event], None]) -> Done | Failed:
         end: Done | Failed | None = None
         said: deque[str] = deque(maxlen=LAST_LINES)
+        self._command = job.command(self._folder, self._processes, self._torchrun)
         with subprocess.Popen(  # noqa: S603 # our own module, by the same Python
-            job.command(self._folder, self._processes, self._torchrun),
+            self._command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

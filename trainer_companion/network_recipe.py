@@ -20,16 +20,17 @@ from trainer_companion import samples
 from trainer_companion.bases import Base, open_base
 from trainer_companion.dataset import Learns
 from trainer_companion.hyperparameters import Hyperparameters
-from trainer_companion.progress import Best, Confusion, Done, Judged, Started, Warned
+from trainer_companion.progress import Best, Confusion, Done, Judged, Reading, Started, Warned
 from trainer_companion.recipes import Session
 
 if TYPE_CHECKING:
     from torch import nn
 
     from networks.base import Network
-    from trainer_companion.dataset import Dataset
+    from trainer_companion.dataset import Dataset, Picture
     from trainer_companion.evaluation import Evaluation
     from trainer_companion.fitting import Learning
+    from trainer_companion.pixels import PictureStore
     from trainer_companion.team import Team
 
 SHORTEST_SIDE = 64
@@ -99,8 +100,8 @@ class NetworkRecipe:
         learning = self.prepare(session)
         self._say_started(session, learning)
 
-        def keep_best(best: Network, evaluation: Evaluation, epoch: int, number: int) -> Best:
-            return self._write_best(session, best, evaluation, epoch, number)
+        def keep_best(best: Network, evaluation: Evaluation, epoch: int) -> Best:
+            return self._write_best(session, best, evaluation, epoch)
 
         fitted = fit(session, learning, keep_best)
         judged = on_test_pictures(session, fitted.best)
@@ -127,10 +128,15 @@ class NetworkRecipe:
         network, knows = self._network(session)
         width, height = network.input.width, network.input.height
         training, held_out = dataset.of("train"), dataset.held_out
-        train_store, held_out_store = (
-            open_store(pictures, width, height, session.folder / f"{name}.pixels", team)
-            for name, pictures in (("train", training), ("held_out", held_out))
-        )
+
+        def store(name: str, pictures: Sequence[Picture], before: int) -> PictureStore:
+            def tell(done: int) -> None:
+                session.say(Reading(pictures=before + done, of=len(training) + len(held_out)))
+
+            return open_store(pictures, width, height, session.folder / f"{name}.pixels", team, tell=tell)
+
+        train_store = store("train", training, 0)
+        held_out_store = store("held_out", held_out, len(training))
         if bad := len(train_store.bad) + len(held_out_store.bad):
             session.say(Warned(message=f"Left out, because they cannot be decoded: {bad} of the pictures."))
         if len(train_store.bad) == len(training):
@@ -185,6 +191,7 @@ class NetworkRecipe:
         import torch
 
         from networks.base import family
+        from trainer_companion import checkpoints
         from trainer_companion.base_models import adopt
 
         job, dataset = session.job, session.dataset
@@ -204,14 +211,15 @@ class NetworkRecipe:
         network = family(self.family).build(architecture, len(dataset.categories))
         fits = 0
         if session.team.leads:  # the others are told the weights before the first step
-            base = base or self.foundation(session, network)
+            if base is None and checkpoints.load(session.folder / jobs.CHECKPOINT, identity(session, network)) is None:
+                base = self.foundation(session, network)
             if base is not None:
                 adopted = adopt(network, base, dataset.categories, by_class=self.by_class)
                 session.say(Warned(message=adopted.sentence))
                 fits = adopted.tensors
         return network, session.team.share(fits > 0)
 
-    def _write_best(self, session: Session, network: Network, evaluation: Evaluation, epoch: int, number: int) -> Best:
+    def _write_best(self, session: Session, network: Network, evaluation: Evaluation, epoch: int) -> Best:
         """Write the network as a complete bundle with a new name, and say what it is. Older ones but one go.
 
         Raises `StorageRefused`, `NoRoom`.
@@ -219,11 +227,12 @@ class NetworkRecipe:
         from networks import bundles
 
         folder = session.folder / jobs.BEST
-        target = folder / f"{number:06}"
         spec = network.input
         samples.write(session.folder, session.dataset, evaluation, epoch, spec.width, spec.height)
         try:
             FILE_SYSTEM.make_folders(folder)
+            # After all that lie there, those of a training from which this one does not go on, too.
+            target = folder / f"{1 + max((int(each.name) for each in _kept(folder)), default=0):06}"
             staged = folder / f".{target.name}.new"
             FILE_SYSTEM.remove_tree(staged)
             bundles.write(
@@ -234,9 +243,8 @@ class NetworkRecipe:
                 conf_threshold=evaluation.conf_threshold,
                 more={"format": bundles.FORMAT, "training": _about(session, evaluation, epoch)},
             )
-            FILE_SYSTEM.remove_tree(target)
             FILE_SYSTEM.rename_durably(staged, target)
-            for old in sorted(each for each in folder.iterdir() if each.name.isdigit())[:-KEPT]:
+            for old in _kept(folder)[:-KEPT]:
                 FILE_SYSTEM.remove_tree(old)
         except OSError as error:
             raise refusal(error, "keep the best model") from error
@@ -250,6 +258,11 @@ class NetworkRecipe:
         )
 
 
+def _kept(folder: Path) -> list[Path]:
+    """The best models on the disk, the newest last."""
+    return sorted(each for each in folder.iterdir() if each.name.isdigit())
+
+
 def on_test_pictures(session: Session, best: Best) -> Judged:
     """How good the best model is on the test pictures; on those it was chosen by, where there are no others."""
     from networks.bundles import read
@@ -260,7 +273,12 @@ def on_test_pictures(session: Session, best: Best) -> Judged:
     if not test or not session.dataset.of("val"):
         return Judged(map50=best.map50, map=best.map, accuracy=best.accuracy)
     network = read(open_bundle(Path(best.bundle), verify_hashes=False)).to(session.device)
-    store = open_store(test, network.input.width, network.input.height, session.folder / "test.pixels", session.team)
+
+    def tell(done: int) -> None:
+        session.say(Reading(pictures=done, of=len(test)))
+
+    spec = network.input
+    store = open_store(test, spec.width, spec.height, session.folder / "test.pixels", session.team, tell=tell)
     return evaluate(network, store, test, session.team, session.device).judged
 
 

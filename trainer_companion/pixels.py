@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,6 +31,9 @@ SHARE_OF_MEMORY = 0.5
 
 SHARE_OF_DISK = 0.5
 """Of the free disk, for the file."""
+
+SECONDS_BETWEEN = 5.0
+"""In which nothing is told; a node ends a training that is silent for long."""
 
 GREY = 114
 """What stands in for a picture that cannot be decoded."""
@@ -74,9 +78,13 @@ def open_store(
     team: Team,
     *,
     bound: int | None = None,
-    threads: int = 2,
+    threads: int | None = None,
+    tell: Callable[[int], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> PictureStore:
     """Decode `pictures` into the new file `path`, each process of this machine a part of them. Blocks, for long.
+
+    `threads`: of this process; as a rule its share of the cores. `tell` is told every few seconds about how many are done.
 
     `bound`: bytes, at most; without it as much as memory and disk allow. All processes must call this, with the same
     pictures. Raises `StorageRefused`, `NoRoom`.
@@ -99,9 +107,15 @@ def open_store(
             kept[index], readable = decode(pictures[index], width, height)
         return None if readable else index
 
-    with ThreadPoolExecutor(threads) as pool:
+    said_at = clock()
+    bad: list[int] = []
+    with ThreadPoolExecutor(threads or max(1, len(os.sched_getaffinity(0)) // team.local_size)) as pool:
         mine = range(team.local_rank, len(pictures), team.local_size)
-        bad = [index for index in pool.map(fill, mine) if index is not None]
+        for done, index in enumerate(pool.map(fill, mine), 1):
+            bad += [] if index is None else [index]
+            if tell is not None and clock() - said_at >= SECONDS_BETWEEN:
+                tell(min(done * team.local_size, len(pictures)))
+                said_at = clock()
     store = PictureStore(pictures, width, height, kept)
     store.bad = frozenset(index for part in team.gather(bad) for index in part)
     if team.local_rank == 0:

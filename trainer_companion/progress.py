@@ -61,6 +61,14 @@ class Started(_Event):
     hyperparameters: dict[str, float | int | bool | str | None] = Field(default_factory=dict)
 
 
+class Reading(_Event):
+    """Now and then while the pictures are decoded, before `started`: about so many `pictures` of all."""
+
+    event: Literal["reading"] = "reading"
+    pictures: int
+    of: int
+
+
 class Progress(_Event):
     """Now and then, at least at the end of each epoch. `share` of the whole; `loss` is the mean since the last one,
     and where `step` is 0 that of the whole epoch before.
@@ -116,16 +124,18 @@ class Done(Judged):
 
 
 class Failed(_Event):
-    """The end, without more. `again`: starting the same job again goes on from its checkpoint, and can succeed; without
-    it, something has to be changed first: that is what `message` says.
+    """The end, without more. `again`: starting the same job again at once goes on from its checkpoint, and can succeed;
+    `later`: it can when something around it has changed (there is room on the disk again). Without either, something has
+    to be changed first: that is what `message` says.
     """
 
     event: Literal["failed"] = "failed"
     message: str
     again: bool = False
+    later: bool = False
 
 
-Event = Started | Progress | Best | Warned | Done | Failed
+Event = Started | Reading | Progress | Best | Warned | Done | Failed
 
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from models.bundle import MODEL_JSON
@@ -86,7 +88,7 @@ class Running:
             await self._settle(self._done)
             return
         sentence = failed.message if failed is not None else self._child.verdict() or "the process ended without a word"
-        if not run.stopping and (failed is None or failed.again):
+        if not run.stopping and (failed is None or failed.again or failed.later):
             raise ChildFailed(sentence)
         if not self._has_model():
             raise HopelessError(
@@ -180,4 +182,17 @@ class Running:
 
     def _processes(self) -> int:
         wanted = self._work.settings.training_processes
-        return wanted or max(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))
+        return wanted or max(1, cards(os.environ, Path("/dev")))
+
+
+def cards(environment: Mapping[str, str], devices: Path) -> int:
+    """Graphics cards that a training would see, without loading PyTorch: those of this machine, or those that
+    CUDA_VISIBLE_DEVICES leaves; as CUDA does, what stands behind the first number below zero is not seen.
+    """
+    there = sum(1 for _ in devices.glob("nvidia[0-9]*"))
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return there
+    named = [each.strip() for each in visible.split(",") if each.strip()]
+    seen = list(takewhile(lambda each: not each.startswith("-"), named))
+    return min(there, len(seen))

@@ -6,20 +6,25 @@ Exit status 0 after `done`, 1 after `failed`.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 from pathlib import Path
 
 import cv2
 import torch
 
-from models.errors import DetectorApplianceError
+from models.errors import DetectorApplianceError, StorageRefused
 from trainer_companion import hyperparameters, job
 from trainer_companion.memory import AgainWithLess
 from trainer_companion.progress import Failed, Warned, say
 from trainer_companion.recipes import Session, dataset_for, recipe_of
 from trainer_companion.stopping import Stopping, on_sigterm
 from trainer_companion.team import joined
+
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2)."""
 
 
 def run(folder: Path) -> None:
@@ -41,11 +46,23 @@ def _sooner(*minutes: float | None) -> float | None:
     return min((each for each in minutes if each is not None), default=None)
 
 
+def end_with_parent() -> None:
+    """Have the kernel kill this process when the one that started it ends, however that comes about.
+
+    torchrun gives its workers sessions of their own. Where it is killed they would train on, beside those that are
+    started next and on the same files.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
 def main() -> int:
     """See the module."""
     if len(sys.argv) != 2:
         sys.stderr.write("usage: python -m trainer_companion.training JOB_FOLDER\n")
         return 2
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_parent()
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     torch.set_num_threads(max(1, threads))
     cv2.setNumThreads(1)
@@ -53,6 +70,9 @@ def main() -> int:
         run(Path(sys.argv[1]))
     except AgainWithLess as error:
         say(Failed(message=str(error), again=True))  # whichever process it was: the others only lost their partner
+        return 1
+    except StorageRefused as error:
+        say(Failed(message=str(error), later=True))  # on whichever machine the disk is
         return 1
     except DetectorApplianceError as error:
         if int(os.environ.get("RANK", "0")) == 0:

@@ -156,6 +156,17 @@ def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
         adopted(network(2, 2), base, [BOLT, NUT])
 
 
+def test_tensors_of_odd_kinds_are_left_out(tmp_path: Path) -> None:
+    old, new = network(2, 1), network(2, 2)
+    content = of_another_program(old)
+    logits = next(name for name in content if ".logits." in name)
+    content[logits] = torch.tensor(3.0)
+    stem = next(name for name in content if name.endswith("backbone.stem.0.weight"))
+    content[stem] = content[stem].to_sparse()
+    result = adopted(new, foreign(tmp_path / "base", "model.pt", content), [BOLT, NUT])
+    assert 0 < result.tensors < result.of
+
+
 def test_of_two_files_of_weights_none_is_guessed(tmp_path: Path) -> None:
     foreign(tmp_path / "base", "a.pt", of_another_program(network(2, 1)))
     (tmp_path / "base" / "b.pth").write_bytes(b"")

@@ -187,6 +187,17 @@ def test_what_cannot_be_learnt_from_is_refused_in_words(
         dataset.read(folder_with(tmp_path, annotations, *categories), learns="pictures")
 
 
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("train", "car"):
+        for number in range(4):
+            write_blank(tmp_path, "a.png")
+            (tmp_path / "set" / name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(tmp_path / "images" / "a.png", tmp_path / "set" / name / f"{name}{number}.png")
+    read = dataset.read(tmp_path / "set", learns="pictures")
+    assert {category.name for category in read.categories} == {"train", "car"}
+    assert len(read.pictures) == 8
+
+
 def test_folders_of_pictures_are_no_boxes_and_it_says_what_learns_them(tmp_path: Path) -> None:
     for name in ("rusty", "clean"):
         write_blank(tmp_path, "a.png")

@@ -162,6 +162,36 @@ def test_without_a_hub_it_begins_from_scratch_and_says_so(
     assert learning.learning_rates == {BACKBONE: 1.0}
 
 
+def test_a_torn_file_in_the_cache_is_fetched_anew(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file(
+        {name: each.clone() for name, each in nano(80).detector.state_dict().items() if "class_embed" not in name},
+        tmp_path / "model.safetensors",
+    )
+    (tmp_path / "torn.safetensors").write_bytes(b"")
+
+    def fetch(repository: str, *, anew: bool = False) -> Path:
+        return tmp_path / ("model.safetensors" if anew else "torn.safetensors")
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    of = asked(squares, tmp_path / "job", pretrained=True)
+    RECIPE.prepare(of)
+    assert "tensors of the base model fit" in of.heard(Warned)[-1].message
+
+
+def test_a_training_that_goes_on_asks_no_hub(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = asked(squares, tmp_path / "job", epochs=1)
+    fitted = _agreed(of, RECIPE.prepare(of))
+    fitted._save()
+    wanted: list[str] = []
+    monkeypatch.setattr(RECIPE, "foundation", lambda session, network: wanted.append("asked"))
+    RECIPE.prepare(asked(squares, tmp_path / "job", epochs=1))
+    assert wanted == []
+    RECIPE.prepare(asked(squares, tmp_path / "job", epochs=1, seed=1))
+    assert wanted == ["asked"]
+
+
 def test_a_base_model_comes_before_the_hub(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(repository: str) -> Path:
         raise AssertionError(f"{repository} is not needed")
@@ -239,9 +269,18 @@ def test_boxes_are_told_in_shares_of_the_input(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_lost_loss_is_no_number_with_a_gradient_for_every_weight() -> None:
     """Matching refuses what is no number; the loop over steps wants to see it, and other processes wait for gradients."""
-    network = nano().train()
-    loss = loss_of(network, Team(), torch.full((2, 3, 64, 64), torch.nan))
+
+    class Asked(Team):
+        times = 0
+
+        def mean(self, mine: Tensor) -> Tensor:
+            self.times += 1
+            return mine
+
+    network, team = nano().train(), Asked()
+    loss = loss_of(network, team, torch.full((2, 3, 64, 64), torch.nan))
     assert torch.isnan(loss)
+    assert team.times == 1  # the others ask, too, and would wait
     loss.backward()  # type: ignore[no-untyped-call]
     assert all(each.grad is not None for each in network.parameters() if each.requires_grad)
 

@@ -6,6 +6,8 @@ import asyncio
 import errno
 import io
 import random
+import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -267,3 +269,43 @@ def test_jpeginfo_is_asked_where_it_is_installed(
     loop = a_loop(1)
     fetched = run_in_virtual_time(Images(tmp_path / "images").fetch(loop, ["id-0"], nobody))
     assert (len(fetched.stored), fetched.skipped) == ((1, 0) if good else (0, 1))
+
+
+def test_a_jpeginfo_that_hangs_costs_a_picture_and_one_that_is_gone_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hangs(command: Sequence[str], **more: object) -> None:
+        raise subprocess.TimeoutExpired(command, 60)
+
+    monkeypatch.setattr(inspecting, "_jpeginfo", lambda: "/nowhere/jpeginfo")
+    with pytest.raises(ChildFailed, match="jpeginfo cannot be started"):
+        run_in_virtual_time(Images(tmp_path / "gone").fetch(a_loop(1), ["id-0"], nobody))
+    monkeypatch.setattr(subprocess, "run", hangs)
+    fetched = run_in_virtual_time(Images(tmp_path / "images").fetch(a_loop(1), ["id-0"], nobody))
+    assert (len(fetched.stored), fetched.skipped) == (0, 1)
+
+
+def test_storing_that_fails_while_everything_else_has_come_ends_it(tmp_path: Path) -> None:
+    """The first picture is looked at while as many wait as may, and nobody takes them any more."""
+    release = threading.Event()
+    loop = a_loop(1 + AT_ONCE)
+
+    async def at_once(image_id: str) -> bytes:
+        loop.asked.append(image_id)
+        return loop.pictures[image_id]
+
+    def refused(_pictures: object) -> list[Stored | DetectorApplianceError]:
+        release.wait(20)
+        raise ChildFailed("there is no decoder")
+
+    async def story() -> None:
+        loop.download_image = at_once  # type: ignore[method-assign]
+        fetching = asyncio.create_task(Images(tmp_path, inspect=refused).fetch(loop, list(loop.pictures), nobody))
+        while len(loop.asked) < len(loop.pictures):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        release.set()
+        with pytest.raises(ChildFailed, match="no decoder"):
+            await asyncio.wait_for(fetching, 20)
+
+    asyncio.run(story())

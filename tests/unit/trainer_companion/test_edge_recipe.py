@@ -25,6 +25,7 @@ from trainer_companion.edge_recipe import EdgeRecipe
 from trainer_companion.losses import EdgeLearner
 from trainer_companion.network_recipe import input_size
 from trainer_companion.progress import Best, Progress, Started, Warned
+from trainer_companion.team import Team
 
 
 @pytest.fixture(scope="module")
@@ -362,3 +363,38 @@ def test_the_input_has_the_proportions_of_the_pictures_where_asked_for(squares: 
     of = session(squares, squares)
     assert input_size(of.dataset, 320, keep_aspect=False) == (320, 320)
     assert input_size(of.dataset, 320, keep_aspect=True) == (320, 320)
+
+
+def test_best_models_of_another_training_in_its_folder_are_not_taken_for_newer(squares: Path, tmp_path: Path) -> None:
+    """As after an upgrade, or with a damaged checkpoint: it begins from scratch, where another had come further."""
+    for number in ("000006", "000007"):
+        (tmp_path / job.BEST / number).mkdir(parents=True)
+    done = train(session(squares, tmp_path, epochs=1))
+    assert open_bundle(Path(done.bundle)).model.format == "appliance_pytorch"
+
+
+def test_every_process_averages_over_the_weights_that_the_first_has(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broadcasting(torch.nn.Module):
+        """In place of what tells the weights of the first process to the others."""
+
+        def __init__(self, module: torch.nn.Module, **_more: Any) -> None:
+            super().__init__()
+            with torch.no_grad():
+                for parameter in module.parameters():
+                    parameter.fill_(0.25)
+
+    class Second(Team):
+        def share(self, mine: Any) -> Any:
+            return mine
+
+        def most(self, mine: Tensor) -> Tensor:
+            return mine
+
+    monkeypatch.setattr(fitting, "DistributedDataParallel", Broadcasting)
+    of = session(squares, tmp_path, epochs=1)
+    learning = EdgeRecipe().prepare(of)
+    of.team = Second(rank=1, size=2)
+    fitted = fitting._Fit(of, learning, lambda *_: of.heard(Best)[0])
+    assert all(bool((each == 0.25).all()) for each in fitted.average.network.parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +67,13 @@ def test_a_full_disk_is_told_before_anything_is_written(
     with pytest.raises(NoRoom, match="keep the decoded pictures"):
         open_store(pictures, 96, 64, tmp_path / "pixels", Team())
     assert not (tmp_path / "pixels").exists()
+
+
+def test_long_reading_is_told_now_and_then(pictures: tuple[dataset.Picture, ...], tmp_path: Path) -> None:
+    """A node takes a training that says nothing for one that hangs."""
+    seconds = itertools.count(0.0, 2.0)
+    told: list[int] = []
+    open_store(pictures, 96, 64, tmp_path / "pixels", Team(), tell=told.append, clock=lambda: next(seconds))
+    assert len(told) >= 2
+    assert told == sorted(told)
+    assert 0 < told[0] < told[-1] <= 12

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from models.errors import ModelFailed
 from networks import bundles
 from tests.support.coco_folders import write_squares
 from trainer_companion import job, launching
+from trainer_companion.children import workers
 from trainer_companion.job import Job
 from trainer_companion.launching import Training
 from trainer_companion.progress import Best, Done, Event, Failed, Progress, Started
@@ -84,9 +88,58 @@ def test_sigterm_ends_it_soon_with_a_model(squares: Path, tmp_path: Path, proces
     assert (tmp_path / job.CHECKPOINT).exists()
 
 
-def test_killed_and_started_again_it_goes_on(squares: Path, tmp_path: Path) -> None:
+def test_torchrun_itself_is_not_asked_to_end(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would kill its workers after half a minute, however long the last look at the pictures takes."""
+    training = Training(asked(tmp_path, squares, epochs=10_000), 2)
+    signalled: list[int] = []
+    kill = os.kill
+
+    def noted(pid: int, number: int) -> None:
+        signalled.append(pid)
+        kill(pid, number)
+
+    def heard(event: Event) -> None:
+        if isinstance(event, Progress) and not signalled:
+            monkeypatch.setattr(os, "kill", noted)
+            training.stop()
+
+    assert training.run(heard).reason == "stopped"
+    assert training._process is not None
+    assert len(signalled) == 2
+    assert training._process.pid not in signalled
+
+
+def test_no_worker_outlives_a_torchrun_that_is_killed(squares: Path, tmp_path: Path) -> None:
+    """It would go on beside those that are started next, on the same files."""
+    training = Training(asked(tmp_path, squares, epochs=10_000), 2)
+    found: list[int] = []
+
+    def heard(event: Event) -> None:
+        if isinstance(event, Progress) and not found:
+            assert training._process is not None
+            found.extend(workers(training._process.pid))
+            os.kill(training._process.pid, signal.SIGKILL)
+
+    with pytest.raises(ModelFailed, match="signal 9"):
+        training.run(heard)
+    assert len(found) == 2
+    deadline = time.monotonic() + 60
+    while any(is_running(pid) for pid in found):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_and_started_again_it_goes_on(squares: Path, tmp_path: Path, processes: int) -> None:
     asked(tmp_path, squares, epochs=40)
-    first = Training(tmp_path, 1)
+    first = Training(tmp_path, processes)
 
     def kill_later(event: Event) -> None:
         if isinstance(event, Progress) and event.epoch >= 2 and event.step == 0:
@@ -95,7 +148,7 @@ def test_killed_and_started_again_it_goes_on(squares: Path, tmp_path: Path) -> N
     with pytest.raises(ModelFailed, match="signal 9"):
         first.run(kill_later)
     events: list[Event] = []
-    second = Training(tmp_path, 1)
+    second = Training(tmp_path, processes)
 
     def stop_soon(event: Event) -> None:
         events.append(event)
@@ -162,3 +215,17 @@ def test_called_wrongly_it_says_how(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, env=job.environment(), timeout=120, check=False)
     assert ended.returncode == 2
     assert "JOB_FOLDER" in ended.stderr
+
+
+def test_a_disk_that_is_full_is_said_with_the_prospect_of_going_on(squares: Path, tmp_path: Path) -> None:
+    """The real process: where its checkpoint should be there is something that is no folder, as if the disk refused."""
+    folder = asked(tmp_path / "job", squares, epochs=2)
+    (folder / "checkpoints").write_bytes(b"")
+    events: list[Event] = []
+    with pytest.raises(ModelFailed, match="where the training stands"):
+        Training(folder, 1).run(events.append)
+    (failed,) = [event for event in events if isinstance(event, Failed)]
+    assert failed.later
+    assert not failed.again
+    (folder / "checkpoints").unlink()
+    assert Training(folder, 1).run(events.append).epochs == 2

@@ -33,7 +33,7 @@ async def detect(work: Workplace, command: Sequence[str] | None = None) -> None:
 
     Raises `LoopError`, `StorageRefused`, `ChildFailed`, and `HopelessError` where the model that comes back is none.
     """
-    run = work.run
+    run, settings = work.run, work.settings
     folder = work.folders.detections(run)
     assert run.model_id is not None
     try:
@@ -45,19 +45,26 @@ async def detect(work: Workplace, command: Sequence[str] | None = None) -> None:
         task = look.Task(
             bundle=bundle.folder,
             images=work.folders.images(run),
-            batch_size=work.settings.inference_batch_size,
+            batch_size=settings.inference_batch_size,
+            vram_limit_gb=settings.vram_limit_gb or None,
             sights=sights,
         )
         await work.remove(folder)
         await work.make_folder(folder)
-        try:
-            await asyncio.to_thread(work.files.write_atomically, folder / look.TASK, task.model_dump_json().encode())
-        except OSError as error:
-            raise refusal(error, "write down what to look at") from error
+        await _write(work, folder, task)
         run.looked_at = True
         await work.save()
+    else:  # what is set may have been turned down since, because memory was too small
+        task = await _task(folder)
+        in_force = {
+            "batch_size": settings.inference_batch_size,
+            "vram_limit_gb": settings.vram_limit_gb or None,
+        }
+        if in_force != task.model_dump(include=set(in_force)):
+            task = task.model_copy(update=in_force)
+            await _write(work, folder, task)
     work.tell(0.5)
-    total = len((await _task(folder)).sights)
+    total = len(task.sights)
     if total == 0:
         return
     child = Child(folder, work.files)
@@ -87,6 +94,13 @@ async def _pictures(work: Workplace) -> list[look.Sight]:
     fetched = await images.fetch(work.project, ids, lambda share: work.tell(0.1 + 0.4 * share))
     await asyncio.to_thread(images.keep_only, ids)
     return [look.Sight(id=id, file=stored.file_name) for id, stored in fetched.stored.items()]
+
+
+async def _write(work: Workplace, folder: Path, task: look.Task) -> None:
+    try:
+        await asyncio.to_thread(work.files.write_atomically, folder / look.TASK, task.model_dump_json().encode())
+    except OSError as error:
+        raise refusal(error, "write down what to look at") from error
 
 
 async def _task(folder: Path) -> look.Task:

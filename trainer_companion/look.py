@@ -5,11 +5,14 @@
 
 Started again it goes on with the portions that are not there. It says a JSON line after each batch. A program, so that a
 graphics card is free again when it has ended, and a crash of PyTorch is none of the node.
+
+Where memory is too small for a batch, smaller ones are tried, and kept to until this process ends.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Generator, Sequence
@@ -19,11 +22,14 @@ from pathlib import Path
 from pydantic import BaseModel, TypeAdapter
 
 from models.bundle import open_bundle
-from models.errors import DetectorApplianceError, InvalidInput
+from models.errors import DetectorApplianceError, InvalidInput, ModelFailed
 from models.files import FILE_SYSTEM
 from models.images import Prepared
 from models.load import Detector, load
-from models.wire.detections import ImageDetections
+from models.wire.detections import Detections, ImageDetections
+from trainer_companion.lack_of_memory import lacks_memory
+
+log = logging.getLogger(__name__)
 
 TASK = "look.json"
 PORTION = 100
@@ -40,11 +46,14 @@ class Sight(BaseModel):
 
 
 class Task(BaseModel):
-    """`bundle`: folder of the model. `images`: folder of the pictures. `batch_size`: pictures that are run together."""
+    """`bundle`: folder of the model. `images`: folder of the pictures. `batch_size`: pictures that are run together, at most.
+    `vram_limit_gb`: GiB of the graphics card that PyTorch may use, None: all; other runtimes take what they need.
+    """
 
     bundle: Path
     images: Path
     batch_size: int
+    vram_limit_gb: float | None = None
     sights: list[Sight]
 
     @property
@@ -71,7 +80,9 @@ def look(folder: Path) -> Generator[Looked, None, None]:
     bundle = open_bundle(task.bundle)
     done = unreadable = 0
     detector = load(bundle, cache=folder / "cache", floor=bundle.model.score_threshold, lanes=1)
+    size = task.batch_size
     try:
+        _limit(detector, task.vram_limit_gb)
         with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as threads:
             for number in range(task.portions):
                 portion = task.sights[number * PORTION : (number + 1) * PORTION]
@@ -79,8 +90,9 @@ def look(folder: Path) -> Generator[Looked, None, None]:
                     done += len(portion)
                     continue
                 found: list[ImageDetections] = []
-                for start in range(0, len(portion), task.batch_size):
-                    batch = portion[start : start + task.batch_size]
+                start = 0
+                while start < len(portion):
+                    batch = portion[start : start + size]
                     seen = [
                         (sight, prepared)
                         for sight, prepared in zip(
@@ -90,17 +102,46 @@ def look(folder: Path) -> Generator[Looked, None, None]:
                         )
                         if prepared is not None
                     ]
-                    detections = detector.detect_together([prepared for _, prepared in seen])
+                    detections = _together(detector, [prepared for _, prepared in seen])
+                    if detections is None:
+                        size = max(1, len(seen) // 2)
+                        log.warning("Out of memory with %d pictures together; it goes on with %d.", len(seen), size)
+                        continue
                     found += [
                         ImageDetections(image_id=sight.id, **dict(each))
                         for (sight, _), each in zip(seen, detections, strict=True)
                     ]
+                    start += len(batch)
                     done += len(batch)
                     unreadable += len(batch) - len(seen)
                     yield Looked(done=done, unreadable=unreadable)
                 FILE_SYSTEM.write_atomically(portion_file(folder, number), _FOUND.dump_json(found))
     finally:
         detector.close()
+
+
+def _together(detector: Detector, prepared: Sequence[Prepared]) -> list[Detections] | None:
+    """What is in the pictures; None where memory is too small for so many. Raises `ModelFailed`.
+
+    Returning, rather than trying again where the error is at hand, frees what its traceback holds.
+    """
+    try:
+        return detector.detect_together(prepared)
+    except ModelFailed as error:
+        if len(prepared) > 1 and lacks_memory(error):
+            return None
+        raise
+
+
+def _limit(detector: Detector, limit_gb: float | None) -> None:
+    """Obey the limit (GiB) where the model runs on a graphics card with PyTorch, which is not loaded otherwise."""
+    if limit_gb is None or (detector.choice.runtime, detector.choice.accelerator) != ("torch", "cuda"):
+        return
+    import torch
+
+    from trainer_companion.memory import Card
+
+    Card(torch.device("cuda", torch.cuda.current_device())).limit(limit_gb)
 
 
 def read_portion(folder: Path, number: int) -> list[ImageDetections] | None:

@@ -306,7 +306,8 @@ def test_what_is_set_reaches_the_training_and_the_look_at_all_pictures(place: Pl
             await until(lambda: task() is not None, "it is written down what to look at")
             written = task()
             assert written is not None
-            assert look.Task.model_validate_json(written.read_bytes()).batch_size == 4
+            said = look.Task.model_validate_json(written.read_bytes())
+            assert (said.batch_size, said.vram_limit_gb) == (4, 3.5)
             assert asked == [(3, 3.5)]
             await trainer.abort()
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,13 +16,17 @@ import pytest
 import torch
 
 from models.bundle import open_bundle
+from models.errors import ModelFailed
 from models.load import load
+from models.runtimes.base import Choice
 from networks import bundles
 from networks.edge import EdgeFamily
+from networks.torch_runtime import TorchModel
 from tests.support.shapes_network import CATEGORIES, SIZE, scene, trained
 from trainer_companion import look
 from trainer_companion.export import export
 from trainer_companion.look import Sight, Task
+from trainer_companion.memory import Card
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +94,104 @@ def test_portions_that_are_there_are_not_looked_at_again(
     assert [line.done for line in look.look(folder)] == [9, 10, 13]
     assert first.read_text() == "[]"
     assert len(look.read_portion(folder, 2) or []) == 2
+
+
+def with_room_for(most: int, tried: list[int], error: Exception) -> Callable[[TorchModel, Any], Any]:
+    """`TorchModel.infer_batch` on a machine whose memory is too small for more than `most` pictures."""
+    infer_batch = TorchModel.infer_batch
+
+    def small(self: TorchModel, images: Any) -> Any:
+        tried.append(len(images))
+        if len(images) > most:
+            raise error
+        return infer_batch(self, images)
+
+    return small
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        MemoryError(),
+        RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 1024"),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_looked_at_in_smaller_batches(
+    tmp_path: Path,
+    bundle: Path,
+    images: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    usual = task(tmp_path / "usual", bundle, images, batch_size=8)
+    list(look.look(usual))
+    tried: list[int] = []
+    monkeypatch.setattr(TorchModel, "infer_batch", with_room_for(2, tried, error))
+    folder = task(tmp_path / "look", bundle, images, batch_size=8)
+    said = list(look.look(folder))
+    # Eight, one of them unreadable; half of seven; half of that, and kept to.
+    assert tried == [7, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+    assert (said[-1].done, said[-1].unreadable) == (13, 2)
+    assert "Out of memory with 7 pictures together; it goes on with 3." in caplog.messages
+    found, expected = look.read_portion(folder, 0), look.read_portion(usual, 0)
+    assert found is not None and expected is not None
+    assert [each.image_id for each in found] == [each.image_id for each in expected]
+    assert [len(each.box_detections) for each in found] == [len(each.box_detections) for each in expected]
+
+
+@pytest.mark.parametrize(
+    ("most", "error"),
+    [
+        pytest.param(0, torch.OutOfMemoryError("CUDA out of memory."), id="not even one"),
+        pytest.param(3, RuntimeError("shape mismatch"), id="something else"),
+    ],
+)
+def test_what_a_smaller_batch_does_not_mend_is_an_error(
+    tmp_path: Path, bundle: Path, images: Path, monkeypatch: pytest.MonkeyPatch, most: int, error: Exception
+) -> None:
+    tried: list[int] = []
+    monkeypatch.setattr(TorchModel, "infer_batch", with_room_for(most, tried, error))
+    with pytest.raises(ModelFailed, match=str(error)):
+        list(look.look(task(tmp_path / "look", bundle, images)))
+    assert tried == ([4, 2, 1] if most == 0 else [4])
+
+
+@pytest.mark.parametrize(
+    ("choice", "limit_gb", "expected"),
+    [
+        (Choice("torch", "cuda", 1), 2.0, [2.0]),
+        (Choice("torch", "cuda", 1), None, []),
+        (Choice("torch", "cpu", 1), 2.0, []),
+        (Choice("onnx", "cuda", 1), 2.0, []),
+    ],
+)
+def test_the_limit_is_obeyed_where_pytorch_uses_a_card(
+    tmp_path: Path,
+    bundle: Path,
+    images: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    choice: Choice,
+    limit_gb: float | None,
+    expected: list[float],
+) -> None:
+    limits: list[float] = []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(Card, "limit", lambda self, limit_gb: limits.append(limit_gb))
+    monkeypatch.setattr(look, "load", lambda *_, **__: SimpleNamespace(choice=choice, close=lambda: None))
+    folder = task(tmp_path / "look", bundle, images)
+    written = Task.model_validate_json((folder / look.TASK).read_bytes())
+    asked = written.model_copy(update={"vram_limit_gb": limit_gb, "sights": []})
+    (folder / look.TASK).write_text(asked.model_dump_json())
+    assert list(look.look(folder)) == []
+    assert limits == expected
+
+
+def test_pytorch_is_not_loaded_for_models_that_need_none() -> None:
+    asked = "import sys, trainer_companion.look; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_the_program_says_lines_or_why_it_cannot(tmp_path: Path, bundle: Path, images: Path) -> None:

@@ -4,7 +4,8 @@
     training_finished ─ confusion_matrix_syncing ─> confusion_matrix_synced ─ train_model_uploading ─>
     train_model_uploaded ─ detecting ─> detected ─ detection_uploading ─> ready_for_cleanup
 
-A stage that fails is tried again from its beginning; what cannot succeed goes to `ready_for_cleanup`. Pure.
+A stage that fails is tried again from its beginning; what cannot succeed goes to `ready_for_cleanup`. Of the
+states that learning-loop-node 0.27 names, `preparing` never comes: its training loop never sets it, and neither do we. Pure.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from trainer_companion.checkpoints import Checkpoint
 from trainer_companion.dataset import Picture
 from trainer_companion.evaluation import Evaluation, evaluate
 from trainer_companion.hyperparameters import Hyperparameters
-from trainer_companion.memory import AgainWithLess, OutOfMemory, out_of_memory
+from trainer_companion.memory import GIB, AgainWithLess, OutOfMemory, out_of_memory
 from trainer_companion.pixels import PictureStore
 from trainer_companion.progress import Best, Progress, Warned
 from trainer_companion.recipes import Session
@@ -327,7 +327,7 @@ class _Fit:
             loss = float(torch.stack(self.window).mean())
         seconds = max(elapsed - self.said_at, 1e-9)
         rate = self.pictures_seen * self.team.size / seconds if self.pictures_seen else None
-        used = torch.cuda.max_memory_allocated(self.device) / 1e9 if self.device.type == "cuda" else None
+        used = torch.cuda.max_memory_allocated(self.device) / GIB if self.device.type == "cuda" else None
         measured = self.measured
         left = elapsed / self.share * (1 - self.share) if self.share > 0.01 else None
         self.session.say(

@@ -74,7 +74,7 @@ class Progress(_Event):
     and where `step` is 0 that of the whole epoch before.
 
     `map50`, or `accuracy` of what classifies pictures, is that of the epoch's model on the pictures held out, None where it
-    was not measured since.
+    was not measured since. `gpu_memory_gb`: the most that the leading process has used of its card, GiB.
     """
 
     event: Literal["progress"] = "progress"

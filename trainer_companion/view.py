@@ -228,8 +228,8 @@ def numbers(run: Run, watched: Watched, limit_gb: float) -> tuple[tuple[str, str
     if now is not None and now.images_per_second is not None:
         found.append(("Rate", f"{now.images_per_second:.0f} /s", "pictures learnt from"))
     if now is not None and now.gpu_memory_gb is not None:
-        hint = f"of {limit_gb:g} GB that may be used" if limit_gb else (started.device if started is not None else "")
-        found.append(("Graphics memory", f"{now.gpu_memory_gb:.1f} GB", hint))
+        hint = f"of {limit_gb:g} GiB that may be used" if limit_gb else (started.device if started is not None else "")
+        found.append(("Graphics memory", f"{now.gpu_memory_gb:.1f} GiB", hint))
     return tuple(found)
 
 

@@ -99,7 +99,7 @@ def test_only_numbers_that_are_known_are_shown() -> None:
     assert shown["Pictures"] == ("12\u202f340", "and 85 held out")
     assert shown["Left out"] == ("3", "pictures that cannot be read; 2 annotations")
     assert shown["Rate"][0] == "812 /s"
-    assert shown["Graphics memory"] == ("11.3 GB", "of 24 GB that may be used")
+    assert shown["Graphics memory"] == ("11.3 GiB", "of 24 GiB that may be used")
     assert {name: hint for name, _, hint in view.numbers(trained, watched, 0.0)}["Graphics memory"] == "H200"
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from converter_companion.cli import main
+from converter_companion.edgetpu import COMPILER
 from models.bundle import open_bundle, pack, unpack
 from models.load import load
 from models.runtimes.base import Choice
 from networks import bundles
 from tests.support.shapes_network import CATEGORIES, trained, write_pictures
+from trainer_companion.cli import main as train
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +56,26 @@ def test_one_zip_holds_float_and_int8_weights_and_the_proof(converted: Path) -> 
     assert abs(integers["result"]["map50"] - parity["source"]["map50"]) <= 0.01
     assert integers["mean_score_drift"] < 0.01, "ranges that cut off the largest values cost confidence"
     assert integers["matched_share"] > 0.9
+
+
+def test_the_zip_of_a_training_is_taken_also_where_the_compiler_of_the_edge_tpu_fails(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = tmp_path / "bin" / COMPILER
+    compiler.parent.mkdir()
+    compiler.write_text("#!/bin/sh\necho 'Internal compiler error. Aborting!' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{compiler.parent}:{os.environ['PATH']}")
+    shown = ["--coco", str(scenes), "--out", str(tmp_path / "trained")]
+    assert train(["train", *shown, "--epochs", "2", "--processes", "1", "--set", "resolution=64"]) == 0
+    arguments = ["convert", str(tmp_path / "trained" / "edge-residual-320.zip"), "--to", "litert"]
+    arguments += ["--images", str(scenes), "--out", str(tmp_path / "converted")]
+    assert main([*arguments, "--data-dir", str(tmp_path)]) == 0
+    with zipfile.ZipFile(tmp_path / "converted" / "edge-residual-320-litert.zip") as archive:
+        assert sorted(archive.namelist()) == ["model.json", "model.tflite", "model_int8.tflite", "parity.json"]
+        parity = json.loads(archive.read("parity.json"))
+    [left_out] = parity["left_out"]
+    assert left_out.endswith("did not compile model_int8.tflite: Internal compiler error. Aborting!")
 
 
 @pytest.mark.parametrize("file", ["model.tflite", "model_int8.tflite"])

@@ -11,6 +11,7 @@ import pytest
 from converter_companion import tools
 from converter_companion.cli import main
 from models.bundle import Bundle, open_bundle, pack, unpack
+from trainer_companion.cli import main as train
 
 
 @pytest.fixture
@@ -36,6 +37,20 @@ def test_from_pytorch_over_onnx_to_int8(
     assert (bundle.model.format, bundle.model.version) == ("onnx", "1.0")
     assert (tmp_path / "bundle" / "parity.json").is_file()
     assert sorted(path.name for path in out.iterdir()) == ["squares-onnx.zip", "squares-onnx_int8.zip"]
+
+
+def test_the_zip_of_a_training_is_taken_as_it_is(scenes: Path, tmp_path: Path) -> None:
+    """As the README has it: the usual variant, and the folder that it learnt from."""
+    shown = [str(scenes), "--out", str(tmp_path / "trained")]
+    assert train(["train", "--coco", *shown, "--epochs", "1", "--processes", "1", "--set", "resolution=64"]) == 0
+    trained = tmp_path / "trained" / "edge-residual-320.zip"
+    arguments = ["convert", str(trained), "--to", "onnx", "--images", str(scenes)]
+    assert main([*arguments, "--out", str(tmp_path / "converted"), "--data-dir", str(tmp_path)]) == 0
+    unpack(tmp_path / "converted" / "edge-residual-320-onnx.zip", tmp_path / "bundle")
+    model = open_bundle(tmp_path / "bundle").model
+    assert model.format == "onnx"
+    assert [category.name for category in model.categories] == ["red", "green", "blue", "yellow"]
+    assert json.loads((tmp_path / "bundle" / "parity.json").read_text())["annotated"] == 24
 
 
 def test_beyond_the_limits_nothing_is_written(

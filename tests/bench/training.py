@@ -2,7 +2,7 @@
 
 The trainer's own loop, with pictures that are turned, lit and cut, with agreements, averages and checkpoints, against a
 bare loop of the same network, loss and optimizer on tensors that lie in memory already. Both take turns in one process.
-Each is charged the processor's time, so that colleagues on a busy machine do not count.
+Each is charged the processor's time, so that other programs on a busy machine do not count.
 """
 
 from __future__ import annotations

@@ -179,7 +179,8 @@ def test_a_training_that_goes_on_goes_on_with_its_curve(place: Place) -> None:
     place.annotated(3)
 
     async def story() -> None:
-        async with place.running("--epochs", "8", "--pause", "0.1") as trainer:
+        # Closed in a pause that is long enough for a busy machine: what is said then is not heard any more.
+        async with place.running("--epochs", "8", "--pause", "3") as trainer:
             await place.begin(trainer)
             await until(lambda: trainer.walk is not None and len(trainer.walk.watched.curve) >= 2, "two points")
         async with place.running("--epochs", "8") as trainer:

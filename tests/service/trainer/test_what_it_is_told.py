@@ -260,7 +260,7 @@ def test_one_that_trains_does_not_end_itself_and_is_idle_anew_afterwards(place: 
                 await asyncio.sleep(0.06)  # it has looked meanwhile: `hurry` waits 0.05 s
             assert place.stopped == 0
             await trainer.abort()
-            await asyncio.sleep(0.2)
+            await until(lambda: trainer._idle_since == clock[0])
             clock[0] += 50
             await asyncio.sleep(0.2)
             assert place.stopped == 0

@@ -44,7 +44,7 @@ def test_every_state_is_told_with_what_belongs_to_it_and_requests_come_in_their_
         await asyncio.sleep(min(seconds, 0.05))
 
     async def story() -> None:
-        options = ("--epochs", "3", "--pause", "0.2", "--crash-after", "1")
+        options = ("--epochs", "3", "--pause", "1", "--crash-after", "1")
         async with hand_made(tmp_path, *options, sleep=telling_sleep) as (loop, trainer):
             idle = loop.heard("update_trainer")[-1][0]
             assert idle == {
@@ -205,14 +205,14 @@ def test_metrics_that_the_loop_does_not_take_are_an_error_and_told_again(
 
 
 def test_metrics_that_are_never_acknowledged_are_told_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walking, "METRICS_WITHIN_S", 0.2)
+    monkeypatch.setattr(walking, "METRICS_WITHIN_S", 1.5)
 
     async def story() -> None:
         async with hand_made(tmp_path, "--epochs", "1") as (loop, trainer):
 
             async def slowly() -> None:
                 if len(loop.heard("update_training")) == 1:
-                    await asyncio.sleep(1.0)
+                    await asyncio.sleep(3.0)
 
             assert (await loop.call("begin_training", "acme", "cups", DETAILS))["success"]
             await until(lambda: trainer.state in ("running", "confusion_matrix_syncing"))

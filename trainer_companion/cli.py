@@ -140,7 +140,8 @@ def train(
         f"On held-out pictures: {done.judgement}, after {done.epochs} epochs and {done.seconds:.0f} s "
         f"({_ENDS[done.reason]})."
     )
-    click.echo(f"{target} is the model; `converter-companion convert {target} --to litert` makes one for a device.")
+    click.echo(f"{target} is the model. This makes one for a device:")
+    click.echo(f"  converter-companion convert {target} --to litert,onnx --images {coco} --out {out / 'converted'}")
 
 
 _ENDS = {

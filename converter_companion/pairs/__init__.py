@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,8 +25,12 @@ def names() -> list[str]:
     return plugins.names(GROUP, BUILT_IN)
 
 
+@functools.lru_cache(maxsize=64)
 def edition(source: str, target: str) -> str:
-    """What tells one version of an own converter from the next; empty for those that are built in. Blocks."""
+    """What tells one version of an own converter from the next; empty for those that are built in. Blocks.
+
+    As it was when first asked: whatever has changed on the disk since, this process runs what it has loaded.
+    """
     name = f"{source}-to-{target}"
     if name in BUILT_IN:
         return ""

@@ -137,11 +137,13 @@ def train(
     job.forget(folder)
     printer.categories()
     click.echo(
-        f"On held-out pictures: {done.judgement}, after {done.epochs} epochs and {done.seconds:.0f} s "
+        f"On held-out pictures: {done.judgement}, after {done.epochs} "
+        f"{'epoch' if done.epochs == 1 else 'epochs'} and {done.seconds:.0f} s "
         f"({_ENDS[done.reason]})."
     )
+    formats = ",".join(getattr(chosen, "becomes", ("onnx",)))  # recipes of others need not say
     click.echo(f"{target} is the model. This makes one for a device:")
-    click.echo(f"  converter-companion convert {target} --to litert,onnx --images {coco} --out {out / 'converted'}")
+    click.echo(f"  converter-companion convert {target} --to {formats} --images {coco} --out {out / 'converted'}")
 
 
 _ENDS = {

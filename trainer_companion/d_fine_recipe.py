@@ -68,6 +68,7 @@ class DFineRecipe(NetworkRecipe):
     family = "d_fine"
     networks: Sequence[Variant] = D_FINE_VARIANTS
     by_class = (".class_embed.", ".enc_score_head.", ".denoising_class_embed.")
+    becomes = ("onnx",)
     hyperparameters = DFineHyperparameters
 
     def learner(self, network: Network, team: Team) -> nn.Module:

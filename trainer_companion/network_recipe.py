@@ -59,7 +59,8 @@ class NetworkRecipe:
     """See `trainer_companion.recipes.Recipe`; what all recipes share that train a network of `networks`.
 
     A subclass says its `name`, the `family` of its `networks`, and the loss (`learner`). `by_class`: parts of the names of
-    tensors that have a row a category, which a base model hands on category by category.
+    tensors that have a row a category, which a base model hands on category by category. `becomes`: what the converter makes
+    of such networks.
     """
 
     name: str
@@ -67,6 +68,7 @@ class NetworkRecipe:
     family: str
     networks: Sequence[Variant]
     by_class: Sequence[str] = ()
+    becomes: Sequence[str] = ("litert", "onnx")
     hyperparameters: type[Hyperparameters] = Hyperparameters
 
     def learner(self, network: Network, team: Team) -> nn.Module:

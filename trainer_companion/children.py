@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 
+import anyio
+
 from models.errors import DetectorApplianceError
 from models.files import FILE_SYSTEM, FileSystem
 
@@ -87,8 +89,10 @@ class Child:
         try:
             while True:
                 try:
-                    line = await asyncio.wait_for(process.stdout.readline(), silence)
-                except asyncio.TimeoutError as error:
+                    # Not `asyncio.wait_for`: before Python 3.12 it loses a cancellation that comes together with a line.
+                    with anyio.fail_after(silence):
+                        line = await process.stdout.readline()
+                except TimeoutError as error:
                     self._heard = False
                     await self.kill()
                     raise ChildFailed(f"the process said nothing for {silence:.0f} s and was ended") from error

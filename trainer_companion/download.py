@@ -7,15 +7,14 @@ its name, many together. One that is damaged leaves a mark in its place, so that
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import hashlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from models.errors import DetectorApplianceError, ImageUnreadable, InputTooLarge, NotInLoop
 from models.files import FILE_SYSTEM, FileSystem, refusal
@@ -25,6 +24,7 @@ from trainer_companion.children import ChildFailed
 from trainer_companion.inspecting import Inspect, inspected
 from trainer_companion.jpeg_inspection import JpegInspector
 from trainer_companion.loop_dataset import Stored
+from trainer_companion.uninterrupted import to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Images:
         try:
             return await self._fetch(source, ids, progress, functools.partial(inspected, jpegs))
         finally:
-            await _to_its_end(asyncio.to_thread(jpegs.close))
+            await to_its_end(asyncio.to_thread(jpegs.close))
 
     async def _fetch(self, source: Source, ids: Sequence[str], progress: Progress, inspect: Inspect) -> Fetched:
         ids = list(dict.fromkeys(ids))
@@ -153,7 +153,7 @@ class Images:
                 await fetching
         finally:
             fetching.cancel()
-            await _to_its_end(_ended(fetching, under_way, storing))
+            await to_its_end(_ended(fetching, under_way, storing))
         progress(1.0)
         return Fetched({id: stored[id] for id in ids if id in stored}, under_way.skipped)
 
@@ -301,20 +301,6 @@ async def _ended(fetching: asyncio.Task[None], under_way: _UnderWay, storing: as
     await asyncio.wait({last, storing}, return_when=asyncio.FIRST_COMPLETED)
     last.cancel()
     await storing
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Do it even if this task is cancelled meanwhile; then that is what is raised."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # looked at: the cancellation is what is reported
-        raise
 
 
 async def _several(work: Callable[..., Awaitable[None]], items: Sequence[object]) -> None:

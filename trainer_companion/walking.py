@@ -21,6 +21,7 @@ from trainer_companion.run_state import Folders, Run, RunStore
 from trainer_companion.running import Command, Running, Watched
 from trainer_companion.settings import TrainerSettings
 from trainer_companion.stages import HopelessError, Key, Stage, retry_delay, stage_at
+from trainer_companion.uninterrupted import to_its_end
 from trainer_companion.workplace import Workplace
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,8 @@ class Walk:
         """Write down how the training stands. Raises `StorageRefused`."""
         async with self._saving:
             copy = self.run.model_copy(deep=True)
-            await asyncio.to_thread(self._tools.store.write, copy)
+            # A thread writes on when this task is cancelled; the next must not write beside it.
+            await to_its_end(asyncio.to_thread(self._tools.store.write, copy))
 
     async def sync(self, *, at_last: bool = False, again: bool = False) -> None:
         """Tell the Loop of the best model, if it does not know of it; `again`: if it does, too. `at_last`: tests that want

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import aclosing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -177,5 +178,29 @@ def test_a_program_that_is_not_there_is_said(tmp_path: Path) -> None:
         with pytest.raises(ChildFailed, match="cannot be started"):
             await child.start([str(tmp_path / "missing")], os.environ)
         await child.end()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("ticks", range(6))
+def test_a_cancellation_that_comes_together_with_a_line_is_not_lost(tmp_path: Path, ticks: int) -> None:
+    async def story() -> None:
+        reader = asyncio.StreamReader()
+        child = Child(tmp_path)
+        child._process = SimpleNamespace(stdout=reader)  # type: ignore[assignment] # all that listening needs
+
+        async def listen() -> None:
+            async with aclosing(child.lines(100.0)) as lines:
+                async for _ in lines:
+                    pass
+
+        listening = asyncio.create_task(listen())
+        await asyncio.sleep(0.01)
+        reader.feed_data(b"a line\n")
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        listening.cancel()
+        await asyncio.wait([listening], timeout=5)
+        assert listening.cancelled()
 
     asyncio.run(story())

@@ -69,6 +69,7 @@ async def update(box: LoopedBox, version: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # each step writes the disk anew: half a minute alone, many times that beside other writers
 def test_a_power_cut_at_any_step_of_an_update_is_gone_on_from_or_gone_back_from(tmp_path: Path) -> None:
     """1.0 and 1.1 have proven themselves, 1.2 is deployed: downloaded, stored, served, trusted, and 1.0 removed."""
 

@@ -19,12 +19,12 @@ from typing import Protocol
 from models.errors import DetectorApplianceError, ImageUnreadable, InputTooLarge, NotInLoop
 from models.files import FILE_SYSTEM, FileSystem, refusal
 from models.image_headers import read_header
+from models.uninterrupted import to_its_end
 from models.wire.project_data import ImageData, ProjectData
 from trainer_companion.children import ChildFailed
 from trainer_companion.inspecting import Inspect, inspected
 from trainer_companion.jpeg_inspection import JpegInspector
 from trainer_companion.loop_dataset import Stored
-from trainer_companion.uninterrupted import to_its_end
 
 log = logging.getLogger(__name__)
 

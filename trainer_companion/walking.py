@@ -14,6 +14,7 @@ from models.errors import DetectorApplianceError, LoopUnreachable
 from models.files import FileSystem
 from models.loop.client import LoopClient
 from models.loop.node import LoopNode
+from models.uninterrupted import to_its_end
 from models.wire.training import TrainingOut
 from trainer_companion import findings, learning_curve, preparing, publish
 from trainer_companion.learning_curve import LearningCurve
@@ -21,7 +22,6 @@ from trainer_companion.run_state import Folders, Run, RunStore
 from trainer_companion.running import Command, Running, Watched
 from trainer_companion.settings import TrainerSettings
 from trainer_companion.stages import HopelessError, Key, Stage, retry_delay, stage_at
-from trainer_companion.uninterrupted import to_its_end
 from trainer_companion.workplace import Workplace
 
 log = logging.getLogger(__name__)

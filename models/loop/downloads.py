@@ -7,12 +7,10 @@ Last-Modified, and the same size.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import httpx
 
@@ -21,6 +19,7 @@ from models.files import FileSystem
 from models.loop.answers import failure
 from models.loop.receiving import Part, Progress, Receiver, safe_file_name
 from models.loop.session import LoopSession
+from models.uninterrupted import to_its_end
 
 BLOCK = 1024 * 1024
 """Bytes that are hashed and written at once: a hop to a thread costs more than a piece from the network is worth."""
@@ -36,9 +35,6 @@ SLOWEST_S = 120.0
 _STRONG_TAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _LENGTH = re.compile(r"[0-9]{1,18}")
-
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class Downloader:
         Raises `InputTooLarge` and `StorageRefused` (nothing stays), and every `LoopError` (the partial file stays).
         """
         receiver = Receiver(self.session.url + path, to, max_bytes, self.files)
-        part = await _in_thread(receiver.find_part)
+        part = await to_its_end(asyncio.to_thread(receiver.find_part))
         headers = {} if part is None else {"range": f"bytes={part.synced}-", "if-range": str(part.proof)}
         for asked in (headers, {}):
             async with self.session.answer("GET", path, login=False, headers=asked) as response:
@@ -84,11 +80,11 @@ class Downloader:
                     raise await self._refusal(response, wish)
                 pieces = self.session.pieces(response)
                 try:
-                    await _in_thread(begin, of, interrupt=receiver.interrupt)
+                    await to_its_end(asyncio.to_thread(begin, of), interrupt=receiver.interrupt)
                     await self._receive(pieces, receiver, progress)
-                    sha256 = await _in_thread(receiver.finish)
+                    sha256 = await to_its_end(asyncio.to_thread(receiver.finish))
                 finally:
-                    await _in_thread(receiver.stop)
+                    await to_its_end(asyncio.to_thread(receiver.stop))
                 name = safe_file_name(response.headers.get("content-disposition", ""), file_name)
                 return Download(to, receiver.received, sha256, name)
         raise AssertionError("the second request asks for no range")
@@ -120,7 +116,7 @@ class Downloader:
                 due = after - synced_at >= SYNC_AFTER_S or unsynced + len(block) >= SYNC_EVERY
                 if len(block) >= BLOCK or due:
                     full, block = block, bytearray()
-                    await _in_thread(receiver.write, bytes(full), due)
+                    await to_its_end(asyncio.to_thread(receiver.write, bytes(full), due))
                     unsynced += len(full)
                     if due:
                         unsynced, synced_at = 0, self.now()
@@ -128,7 +124,7 @@ class Downloader:
                         progress(receiver.received, receiver.size)
         finally:
             if block:
-                await _in_thread(receiver.write, bytes(block), False)
+                await to_its_end(asyncio.to_thread(receiver.write, bytes(block), False))
         if progress is not None:
             progress(receiver.received, receiver.size)
 
@@ -162,21 +158,3 @@ def _continues(response: httpx.Response, part: Part, url: str) -> bool:
         return False
     first, last, size = (int(number) for number in span.groups())
     return first == part.synced and last == size - 1 and part.is_continued_by(described(url, response, size))
-
-
-async def _in_thread(work: Callable[..., T], *args: Any, interrupt: Callable[[], None] | None = None) -> T:
-    """As `asyncio.to_thread`, but it is over when the thread is, even if this task is cancelled: what comes next works on
-    the same file. `interrupt` asks for an early end then.
-    """
-    thread = asyncio.ensure_future(asyncio.to_thread(work, *args))
-    try:
-        return await asyncio.shield(thread)
-    except asyncio.CancelledError:
-        if interrupt is not None:
-            interrupt()
-        while not thread.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([thread])
-        if not thread.cancelled():
-            thread.exception()  # looked at: the cancellation is what is reported
-        raise

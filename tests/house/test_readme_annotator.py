@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
-from pathlib import Path
 
 import click
 
@@ -12,19 +10,14 @@ from annotator_companion.cli import cli
 from annotator_companion.settings import AnnotatorSettings
 from annotator_companion.tools import BUILT_IN
 from companions.settings import CompanionSettings
+from tests.support.readme import section
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-
-
-def section() -> str:
-    match = re.search(r"^### Annotator$(.*?)(?=^##)", README, re.MULTILINE | re.DOTALL)
-    assert match
-    return match[1]
+SECTION = section("### Annotator")
 
 
 def rows() -> dict[str, list[str]]:
     """First cell, which is code -> the others."""
-    lines = [line.strip("|").split(" | ") for line in section().splitlines() if line.startswith("| `")]
+    lines = [line.strip("|").split(" | ") for line in SECTION.splitlines() if line.startswith("| `")]
     return {first.strip(" `"): [cell.strip() for cell in others] for first, *others in lines}
 
 
@@ -43,7 +36,7 @@ def test_every_tool_is_documented() -> None:
 
 def test_every_command_is_shown_and_explains_itself() -> None:
     for name, command in cli.commands.items():
-        assert f"annotator-companion {name} " in section(), name
+        assert f"annotator-companion {name} " in SECTION, name
         assert command.help, name
         assert f"\b\nannotator-companion {name}" in inspect.cleandoc(command.help), f"{name} has no example"
         for option in command.params:

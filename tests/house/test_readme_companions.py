@@ -16,25 +16,14 @@ from companions import server
 from companions.access import TABLE
 from companions.settings import CompanionSettings
 from converter_companion.settings import ConverterSettings
+from tests.support.readme import rows, section
 from trainer_companion import rest
 from trainer_companion.settings import TrainerSettings
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+SECTION = section("## Companions")
+
 COMPANIONS = (TrainerSettings, ConverterSettings, AnnotatorSettings)
 WHO = {Right.OPEN: "open", Right.CHANGE_OR_SEE: "closed"}
-
-
-def section() -> str:
-    match = re.search(r"^## Companions$(.*?)(?=^##)", README, re.MULTILINE | re.DOTALL)
-    assert match
-    return match[1]
-
-
-def rows(first: str) -> list[list[str]]:
-    """The table whose first head is `first`."""
-    table = re.search(rf"^\| {first} \|.*\n\|---.*\n((?:\|.*\n)+)", section(), re.MULTILINE)
-    assert table
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[1].splitlines()]
 
 
 def codes(cell: str) -> list[str]:
@@ -42,7 +31,7 @@ def codes(cell: str) -> list[str]:
 
 
 def test_every_setting_that_all_share_is_documented_with_its_variables_default_and_meaning() -> None:
-    table = {codes(first)[0]: (codes(first), default, meaning) for first, default, meaning in rows("setting")}
+    table = {codes(first)[0]: (codes(first), default, meaning) for first, default, meaning in rows(SECTION, "setting")}
     assert list(table) == [CompanionSettings.environment_names(field)[0] for field in CompanionSettings.model_fields]
     for field, info in CompanionSettings.model_fields.items():
         variables, default, meaning = table[CompanionSettings.environment_names(field)[0]]
@@ -73,7 +62,7 @@ def served(monkeypatch: pytest.MonkeyPatch, folder: Path, *, backdoor: bool) -> 
 
 
 def test_every_route_is_documented_with_who_may_use_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    table = {codes(first)[0]: who for first, who, _ in rows("route")}
+    table = {codes(first)[0]: who for first, who, _ in rows(SECTION, "route")}
     assert sorted(table) == served(monkeypatch, tmp_path, backdoor=True)
     for route, who in table.items():
         assert who == WHO[TABLE.right_to(*route.split(" "))], route
@@ -81,12 +70,12 @@ def test_every_route_is_documented_with_who_may_use_it(monkeypatch: pytest.Monke
 
 
 def test_what_can_be_told_to_fail_is_named() -> None:
-    [meaning] = [meaning for first, _, meaning in rows("route") if "/error_configuration" in first]
+    [meaning] = [meaning for first, _, meaning in rows(SECTION, "route") if "/error_configuration" in first]
     assert codes(meaning) == list(rest.ERRORS)
 
 
 def test_the_tunnel_leads_to_every_page() -> None:
-    tunnel = re.search(r"^ssh (.*) gpu-server$", section(), re.MULTILINE)
+    tunnel = re.search(r"^ssh (.*) gpu-server$", SECTION, re.MULTILINE)
     assert tunnel
     ports = [each.model_fields["port"].default for each in COMPANIONS]
     assert re.findall(r"-L (\S+)", tunnel[1]) == [f"{port}:localhost:{port}" for port in ports]

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from companions.settings import CompanionSettings
+from tests.support.readme import section
 from trainer_companion.cli import cli
 from trainer_companion.settings import TrainerSettings
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-
-
-def section() -> str:
-    match = re.search(r"^### Trainer$(.*?)(?=^##)", README, re.MULTILINE | re.DOTALL)
-    assert match
-    return match[1]
+SECTION = section("### Trainer")
 
 
 def test_every_setting_of_its_own_is_documented_with_its_default_and_meaning() -> None:
-    lines = [line.strip("| ").split(" | ") for line in section().splitlines() if re.match(r"\| `[A-Z_]+` \|", line)]
+    lines = [line.strip("| ").split(" | ") for line in SECTION.splitlines() if re.match(r"\| `[A-Z_]+` \|", line)]
     own = set(TrainerSettings.model_fields) - set(CompanionSettings.model_fields)
     expected = []
     for field in own:
@@ -32,5 +26,5 @@ def test_every_setting_of_its_own_is_documented_with_its_default_and_meaning() -
 
 def test_every_command_is_shown_and_explains_itself() -> None:
     for name, command in cli.commands.items():
-        assert re.search(rf"^trainer-companion {name}\b", section(), re.MULTILINE), name
+        assert re.search(rf"^trainer-companion {name}\b", SECTION, re.MULTILINE), name
         assert command.help, name

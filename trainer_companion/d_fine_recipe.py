@@ -12,7 +12,7 @@ from models.errors import BundleError
 from trainer_companion import hub
 from trainer_companion.bases import Base, open_base, prepared
 from trainer_companion.hub import NotReached
-from trainer_companion.hyperparameters import Hyperparameters
+from trainer_companion.hyperparameters import Hyperparameters, with_default
 from trainer_companion.network_recipe import NetworkRecipe, Variant
 from trainer_companion.progress import Warned
 from trainer_companion.recipes import Session
@@ -30,20 +30,8 @@ BACKBONE = "detector.model.backbone."
 class DFineHyperparameters(Hyperparameters):
     """Those of every recipe, with the defaults that a transformer wants, and its own."""
 
-    learning_rate: float = Field(
-        default=4e-4,
-        gt=0,
-        le=1.0,
-        json_schema_extra={"unit": "per step"},
-        description="Highest learning rate of AdamW, reached after the warm-up.",
-    )
-    weight_decay: float = Field(
-        default=1e-4,
-        ge=0,
-        le=1.0,
-        json_schema_extra={"unit": "per step and learning rate"},
-        description="How strongly AdamW pulls weights (neither biases nor normalization) to zero.",
-    )
+    learning_rate: float = with_default("learning_rate", 4e-4)
+    weight_decay: float = with_default("weight_decay", 1e-4)
     backbone_learning_rate: float = Field(
         default=0.5,
         ge=0,

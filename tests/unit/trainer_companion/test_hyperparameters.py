@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from models.errors import InvalidInput
+from trainer_companion.d_fine_recipe import DFineHyperparameters
 from trainer_companion.hyperparameters import Hyperparameters, parse, table
 
 
@@ -42,3 +43,13 @@ def test_every_one_has_a_range_and_a_sentence() -> None:
         assert sentence.endswith("."), name
     assert rows["learning_rate"][:3] == ["per step", "above 0 to 1.0", "0.003"]
     assert rows["resolution"][1] == "64 to 1280, multiples of 32"
+
+
+def test_another_default_keeps_the_range_the_unit_and_the_sentence() -> None:
+    of_all, of_d_fine = ({row[0]: row for row in table(kind)} for kind in (Hyperparameters, DFineHyperparameters))
+    for name in ("learning_rate", "weight_decay"):
+        assert of_d_fine[name][3] != of_all[name][3]
+        assert [*of_d_fine[name][:3], of_d_fine[name][4]] == [*of_all[name][:3], of_all[name][4]]
+    with pytest.raises(InvalidInput, match="learning_rate cannot be 2"):
+        parse(DFineHyperparameters, {"learning_rate": 2})
+    assert parse(Hyperparameters, {}).learning_rate == 3e-3

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from companions.connection import Connection
 from converter_companion import convert as conversion
@@ -40,6 +40,7 @@ from models.errors import (
 from models.files import FILE_SYSTEM, FileSystem, refusal
 from models.loop.client import LoopClient, LoopProject
 from models.loop.node import MakeSocket, make_socket
+from models.uninterrupted import to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ ENDS_WITHIN_S = 3.0
 """A conversion that is not wanted any more; what it leaves behind is removed at the next start."""
 
 _MIB = 1024 * 1024
+
+T = TypeVar("T")
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -128,14 +131,13 @@ class ConverterNode:
         self._sleep = sleep
         self._now = now
         self._stopped = threading.Event()
-        self._in_thread = threading.Lock()
         self._working: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
 
     async def start(self) -> None:
         """Read what is remembered, and begin to look. Raises `StorageRefused`."""
-        await asyncio.to_thread(self.memory.load)
-        await asyncio.to_thread(self._clear_work)
+        await _in_thread(self.memory.load)
+        await _in_thread(self._clear_work)
         self._working = asyncio.create_task(self._work(), name="conversions")
 
     async def close(self) -> None:
@@ -144,10 +146,6 @@ class ConverterNode:
         if self._working is not None:
             self._working.cancel()
             await asyncio.gather(self._working, return_exceptions=True)
-        # A thread cannot be cancelled: it is given a moment to see that nobody waits for it any more.
-        if await asyncio.to_thread(self._in_thread.acquire, timeout=ENDS_WITHIN_S):
-            self._in_thread.release()
-            await asyncio.to_thread(self._clear_work)
 
     def status(self) -> Mapping[str, Any]:
         """See `companions.server.Companion.status`."""
@@ -163,7 +161,7 @@ class ConverterNode:
 
     async def try_again(self, key: str) -> None:
         """Forget that a conversion failed, and look again at once. Raises `StorageRefused`."""
-        await asyncio.to_thread(self.memory.forget, key)
+        await _in_thread(self.memory.forget, key)
         self._wanted.set()
 
     async def _beat(self) -> bool:
@@ -219,13 +217,13 @@ class ConverterNode:
 
     async def _try(self, project: LoopProject, task: Task, counted: Pictures) -> str | None:
         """Do one task unless it is settled; the sentence of what is wrong but not the model's fault."""
-        circumstances = await asyncio.to_thread(circumstances_of, self.settings, task)
+        circumstances = await _in_thread(circumstances_of, self.settings, task)
         if task.key in self.memory.failures:
             try:
                 circumstances_now = with_pictures(circumstances, await counted.number())
                 probe = await project.probe_model(task.model_id, task.source)
             except NotInLoop:
-                await asyncio.to_thread(self.memory.forget, task.key)
+                await _in_thread(self.memory.forget, task.key)
                 return None
             file = None if probe is None else f"{probe.etag} {probe.size}"
             if is_settled(task, self.memory.failures, file, circumstances_now):
@@ -242,7 +240,7 @@ class ConverterNode:
                 raise failed.error from None
         except NotInLoop as error:
             log.info("%s is gone: %s", task.words, error)
-            await asyncio.to_thread(self.memory.forget, task.key)
+            await _in_thread(self.memory.forget, task.key)
             return None
         except (LoopUnreachable, LoopBusy, LoginFailed, StorageRefused) as error:
             # Not the model's fault: it is tried again at the next look.
@@ -257,13 +255,13 @@ class ConverterNode:
                 version=task.version,
                 when=self._now(),
             )
-            await asyncio.to_thread(self.memory.remember, task.key, failure)
+            await _in_thread(self.memory.remember, task.key, failure)
             compared = error.report if isinstance(error, ParityExceeded) else None
             self._note(Done(task, self._now(), self._now() - started, str(error), compared))
             return None
         finally:
             self.current = None
-        await asyncio.to_thread(self.memory.forget, task.key)
+        await _in_thread(self.memory.forget, task.key)
         self._note(Done(task, self._now(), self._now() - started, report=report))
         for sentence in report.left_out if report is not None else ():
             log.warning("%s: %s", task.words, sentence)
@@ -273,17 +271,17 @@ class ConverterNode:
     async def _make(self, project: LoopProject, task: Task) -> ParityReport | None:
         """Download, convert, upload. Raises `_Failed` around every error of ours once there is something to remember."""
         work = self.settings.data_folder / "work"
-        await asyncio.to_thread(self._clear_work)
+        await _in_thread(self._clear_work)
         pictures, file = 0, ""
         try:
             probe = await project.probe_model(task.model_id, task.source)
             file = "" if probe is None else f"{probe.etag} {probe.size}"
-            await asyncio.to_thread(self._make_work, work)
+            await _in_thread(self._make_work, work)
             self._progress(0.0, "downloading the model")
             zipped = work / "source.zip"
             limit = self.settings.max_model_mb * _MIB
             await project.download_model(task.model_id, task.source, zipped, max_bytes=limit)
-            source = await asyncio.to_thread(self._unpacked, zipped, work / "source")
+            source = await _in_thread(self._unpacked, zipped, work / "source")
             self._progress(0.05, "downloading pictures")
             shown = await project_pictures.fetch(
                 project, work / "images", self.settings.calibration_pictures, self._files
@@ -297,8 +295,8 @@ class ConverterNode:
             def progress(share: float, doing: str) -> None:
                 loop.call_soon_threadsafe(self._progress, 0.1 + 0.85 * share, doing)
 
-            done = await asyncio.to_thread(
-                self._converted,
+            done = await _in_thread(
+                self._convert,
                 source,
                 task.target,
                 work / "result",
@@ -308,6 +306,7 @@ class ConverterNode:
                 source_format=task.source,
                 annotations=shown.truth,
                 stopped=self._stopped,
+                within=ENDS_WITHIN_S,
             )
             self._progress(0.95, "uploading")
             try:
@@ -319,12 +318,15 @@ class ConverterNode:
         except DetectorApplianceError as error:
             raise _Failed(error, pictures, file) from error
         finally:
-            await asyncio.to_thread(self._clear_work)
+            await self._put_away()
         return done.report
 
-    def _converted(self, *arguments: Any, **options: Any) -> Conversion:
-        with self._in_thread:
-            return self._convert(*arguments, **options)
+    async def _put_away(self) -> None:
+        """What a conversion needed. What cannot be removed now is removed before the next one, or told then."""
+        try:
+            await _in_thread(self._clear_work)
+        except StorageRefused as error:
+            log.warning("%s", error)
 
     def _unpacked(self, zipped: Path, folder: Path) -> Bundle:
         unpack(zipped, folder, file_system=self._files)
@@ -353,6 +355,11 @@ class ConverterNode:
         if trouble is not None and trouble != self.trouble:
             log.warning("%s", trouble)
         self.trouble = trouble
+
+
+async def _in_thread(function: Callable[..., T], *arguments: Any, within: float | None = None, **options: Any) -> T:
+    """Nothing of it goes on behind a node that has closed: the next one works in the same folder."""
+    return await to_its_end(asyncio.to_thread(function, *arguments, **options), within=within)
 
 
 class _Failed(Exception):  # never leaves this module

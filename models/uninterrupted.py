@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def to_its_end(work: Coroutine[Any, Any, T], *, interrupt: Callable[[], None] | None = None) -> T:
+async def to_its_end(
+    work: Coroutine[Any, Any, T], *, interrupt: Callable[[], None] | None = None, within: float | None = None
+) -> T:
     """Do it even if this task is cancelled meanwhile: that is raised when it is over, whatever it came to.
 
-    So what comes next may work on the same files. `interrupt` asks for an early end then.
+    So what comes next may work on the same files. `interrupt` asks for an early end then; after `within` more seconds it is
+    left alone (None: never).
     """
     task = asyncio.ensure_future(work)
     try:
@@ -21,9 +24,16 @@ async def to_its_end(work: Coroutine[Any, Any, T], *, interrupt: Callable[[], No
     except asyncio.CancelledError:
         if interrupt is not None:
             interrupt()
-        while not task.done():
+        task.add_done_callback(_look_at)
+        now = asyncio.get_running_loop().time
+        until = None if within is None else now() + within
+        while not task.done() and (until is None or now() < until):
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # looked at: the cancellation is what is reported
+                await asyncio.wait([task], timeout=None if until is None else until - now())
         raise
+
+
+def _look_at(task: asyncio.Task[Any]) -> None:
+    """What it came to interests nobody: the cancellation is what is reported."""
+    if not task.cancelled():
+        task.exception()

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -26,6 +24,7 @@ from trainer_companion.launching import Training
 from trainer_companion.progress import Best, Event, Failed, Progress, Started, Warned
 from trainer_companion.recipes import BUILT_IN, dataset_for, offers, recipe, recipe_of
 from trainer_companion.serve import serve
+from trainer_companion.stopping import told_to_end
 from trainer_companion.variants import DEFAULT
 
 MOST_PROCESSES = 4
@@ -121,20 +120,18 @@ def train(
     training = Training(folder, processes or _usual_processes(len(found.of("train"))), torchrun)
     printer = _Printer(found)
 
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        del number, frame
+    def end() -> None:
         click.echo("Ending, and keeping the best model …", err=True)
         training.stop()
 
-    signal.signal(signal.SIGINT, interrupted)
-    signal.signal(signal.SIGTERM, interrupted)
-    done = training.run(printer.heard)
-    if not printer.leads:
-        click.echo("Another machine led the training; the model lies where its command was told to leave it.")
-        return
-    target = out / f"{asked.variant or 'model'}.zip"
-    pack(Path(done.bundle), target)
-    job.forget(folder)
+    with told_to_end(end):
+        done = training.run(printer.heard)
+        if not printer.leads:
+            click.echo("Another machine led the training; the model lies where its command was told to leave it.")
+            return
+        target = out / f"{asked.variant or 'model'}.zip"
+        pack(Path(done.bundle), target)  # soon done: who interrupts twice gets the model all the same
+        job.forget(folder)
     printer.categories()
     click.echo(
         f"On held-out pictures: {done.judgement}, after {done.epochs} "

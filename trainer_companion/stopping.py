@@ -37,14 +37,14 @@ class Stopping:
 
 
 @contextmanager
-def on_sigterm(stopping: Stopping) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for the end, in place of bringing it about."""
+def told_to_end(request: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT call `request`, in place of ending the process; afterwards they do what they did before."""
 
-    def asked(number: int, frame: FrameType | None) -> None:
+    def told(number: int, frame: FrameType | None) -> None:
         del number, frame
-        stopping.request()
+        request()
 
-    before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

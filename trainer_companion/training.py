@@ -20,7 +20,7 @@ from trainer_companion import hyperparameters, job
 from trainer_companion.memory import AgainWithLess
 from trainer_companion.progress import Failed, Warned, say
 from trainer_companion.recipes import Session, dataset_for, recipe_of
-from trainer_companion.stopping import Stopping, on_sigterm
+from trainer_companion.stopping import Stopping, told_to_end
 from trainer_companion.team import joined
 
 PR_SET_PDEATHSIG = 1
@@ -33,7 +33,7 @@ def run(folder: Path) -> None:
     recipe = recipe_of(asked)
     given = hyperparameters.parse(recipe.hyperparameters, asked.hyperparameters)
     stopping = Stopping(_sooner(asked.minutes, given.minutes))
-    with on_sigterm(stopping), joined(asked.device) as (team, device):
+    with told_to_end(stopping.request), joined(asked.device) as (team, device):
         found = dataset_for(recipe, asked.dataset, given)
         session = Session(asked, folder, found, given, team, device, stopping)
         for remark in found.remarks:

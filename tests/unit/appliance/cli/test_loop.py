@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +34,11 @@ class Started:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
+def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     found = Started()
     monkeypatch.setattr(app, "create_loop", found.create_loop)
     monkeypatch.setattr(uvicorn.Server, "run", lambda server, *_: found.run(server))
-    former = signal.getsignal(signal.SIGTERM)
-    yield found
-    signal.signal(signal.SIGTERM, former)
+    return found
 
 
 def test_it_has_a_port_and_a_folder_of_its_own(shell: Shell, started: Started) -> None:

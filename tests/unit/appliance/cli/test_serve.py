@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,13 +19,11 @@ Started = list[Settings]
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
+def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     """The settings with which servers were started; none of them really is."""
     found: Started = []
     monkeypatch.setattr("appliance.serving.serve", lambda settings, _reread: found.append(settings))
-    former = signal.getsignal(signal.SIGTERM)
-    yield found
-    signal.signal(signal.SIGTERM, former)
+    return found
 
 
 def test_options_win_over_the_environment(shell: Shell, started: Started) -> None:

@@ -15,8 +15,8 @@ Whoever asks, a request must name this box as its Host (else a name of somebody 
 rebinding), and must not come from a page of another origin. What the table does not name is closed to strangers.
 
 A server's table is made with `table`; the decision (`AccessPolicy`, pure) in `policy` and what it imports; `Access` holds the
-policy in force and counts refusals; `AccessMiddleware` obeys it. Nothing here reads a body or knows a web framework; header
-names are lower case, as ASGI has them.
+policy in force and counts refusals; `AccessMiddleware` obeys it; `SocketPlaces` bounds what is open by Socket.IO. Nothing here
+reads a body or knows a web framework; header names are lower case, as ASGI has them.
 """
 
 from access.asgi import ASGIApp, Receive, Scope, Send
@@ -33,8 +33,9 @@ from access.callers import (
 from access.evidence import Evidence
 from access.forwarding import MAX_HOPS
 from access.gate import Access, SocketCallers
-from access.hosts import Endpoint, Network, network_of, own_names, parse_host
+from access.hosts import Endpoint, Network, counted_as, network_of, own_names, parse_host
 from access.middleware import AccessMiddleware
+from access.places import Places, SocketPlaces
 from access.policy import AccessPolicy
 from access.refusals import BY_KEY, Refusal, Refusals, Refused, WayIn
 from access.table import AccessTable, Right, walk
@@ -54,6 +55,7 @@ __all__ = [
     "Kind",
     "Login",
     "Network",
+    "Places",
     "Reason",
     "Receive",
     "Recognise",
@@ -64,8 +66,10 @@ __all__ = [
     "Scope",
     "Send",
     "SocketCallers",
+    "SocketPlaces",
     "WayIn",
     "caller_in",
+    "counted_as",
     "effective_autoupload",
     "network_of",
     "own_names",

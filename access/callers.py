@@ -38,6 +38,7 @@ class Reason(Enum):
     LOGIN = "login"
     TRIES = "tries"
     ROLE = "role"
+    CONNECTIONS = "connections"
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,14 @@ class SocketCallers:
         self._evidence: dict[str, Evidence] = {}
 
     def connected(self, sid: str, environ: Mapping[str, Any], auth: object = None) -> Caller:
-        """Remember a connection. `environ` is python-socketio's, `auth` what the client sent with it."""
-        self._evidence[sid] = Evidence.of(environ.get("asgi.scope", environ), auth)
-        return self.caller(sid)
+        """Remember a connection. `environ` is python-socketio's, `auth` what the client sent with it.
+
+        Who says a key only now is no stranger among all that is connected (see `places`).
+        """
+        scope = environ.get("asgi.scope", environ)
+        self._evidence[sid] = Evidence.of(scope, auth)
+        caller = scope["caller"] = self.caller(sid)
+        return caller
 
     def disconnected(self, sid: str) -> None:
         """Forget a connection."""

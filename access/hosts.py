@@ -71,6 +71,12 @@ def within(address: Address, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)
 
 
+def counted_as(address: str) -> str:
+    """Under what an address is counted: machines of one IPv6 /64 share a name, for they have addresses without number."""
+    network = network_of(address)
+    return network if network is not None and ":" in network else address
+
+
 def network_of(address: str) -> str | None:
     """The network that one would trust to let this address in: its /24 or /64. None where it is no address.
 

@@ -70,7 +70,7 @@ class AccessMiddleware:
             await _redirect(send, entrance)
             return
         self._access.refused(caller, refusal, f"{scope.get('method', 'WEBSOCKET')} {scope['path']}")
-        await _answer(scope, send, refusal, self._access.policy.way_in.scheme)
+        await answer(scope, send, refusal, self._access.policy.way_in.scheme)
 
     def _may_end(self, caller: Caller, scope: Scope) -> bool:
         """Whether what is asked for can stay open, and whether the caller's right to it can end meanwhile."""
@@ -159,7 +159,7 @@ class _Watched:
     async def _refuse(self, send: Send) -> None:
         self._over = True
         policy = self._access.policy
-        await _answer(self._scope, send, policy.refusal(policy.caller(self._evidence)), policy.way_in.scheme)
+        await answer(self._scope, send, policy.refusal(policy.caller(self._evidence)), policy.way_in.scheme)
 
 
 async def _redirect(send: Send, place: str) -> None:
@@ -168,7 +168,8 @@ async def _redirect(send: Send, place: str) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _answer(scope: Scope, send: Send, refusal: Refusal, scheme: str | None) -> None:
+async def answer(scope: Scope, send: Send, refusal: Refusal, scheme: str | None) -> None:
+    """Answer a request, or a handshake for a WebSocket, with a refusal; `scheme` as in `WayIn`."""
     websocket = scope["type"] == "websocket"
     if websocket and "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": 1008, "reason": ""})

@@ -111,7 +111,11 @@ class AccessPolicy:
             return Refusal(Reason.ROLE, f"{who} may not do this; log in as somebody who may.")
         reason = caller.reason or Reason.NO_ADDRESS
         sentence = _STRANGERS[reason].format(address=caller.address, network=network_of(caller.address))
-        return Refusal(reason, " ".join(filter(None, [sentence, self.way_in.sentence, self.remark()])))
+        return Refusal(reason, self.with_way_in(sentence))
+
+    def with_way_in(self, sentence: str) -> str:
+        """What a stranger is told, and after it what helps."""
+        return " ".join(filter(None, [sentence, self.way_in.sentence, self.remark()]))
 
     def _caller_by_address(self, evidence: Evidence) -> Caller:
         peer = parse_address(evidence.peer) if evidence.peer else None

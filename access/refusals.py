@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from access.callers import Reason
-from access.hosts import network_of
+from access.hosts import counted_as, network_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Refusal:
     @property
     def status(self) -> int:
         """HTTP status: 401 where credentials would help, 429 where patience would, else 403."""
-        if self.reason is Reason.TRIES:
+        if self.reason in {Reason.TRIES, Reason.CONNECTIONS}:
             return 429
         return 403 if self.reason in {Reason.HOST, Reason.PREFLIGHT, Reason.ORIGIN, Reason.ROLE} else 401
 
@@ -57,9 +57,8 @@ class Refused:
 class Refusals:
     """What was turned away lately: robots send no credentials and read no answer, so people must see it here.
 
-    At most `limit` entries are kept, those refused last; machines of one IPv6 /64 share an entry, for they have
-    addresses without number. `totals` count everything by reason, `forgotten` the entries that had to go. Any thread
-    may call.
+    At most `limit` entries are kept, those refused last; machines of one IPv6 /64 share an entry (see `counted_as`).
+    `totals` count everything by reason, `forgotten` the entries that had to go. Any thread may call.
     """
 
     def __init__(self, clock: Callable[[], float], limit: int = 256) -> None:
@@ -73,8 +72,7 @@ class Refusals:
     def note(self, address: str, refusal: Refusal) -> bool:
         """Count a refusal. True where this address was not refused for this reason lately."""
         now = self._clock()
-        network = network_of(address)
-        key = (network if network and ":" in network else address, refusal.reason)
+        key = (counted_as(address), refusal.reason)
         with self._lock:
             self.totals[refusal.reason] += 1
             before = self._entries.pop(key, None)
@@ -82,7 +80,7 @@ class Refusals:
                 address=address,
                 reason=refusal.reason,
                 sentence=refusal.sentence,
-                network=network if refusal.reason is Reason.NETWORK else None,
+                network=network_of(address) if refusal.reason is Reason.NETWORK else None,
                 count=before.count + 1 if before else 1,
                 first=before.first if before else now,
                 last=now,

@@ -15,7 +15,7 @@ import socketio
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from access import Access, AccessMiddleware, AccessPolicy, ASGIApp, Refusals, Scope, own_names
+from access import Access, AccessMiddleware, AccessPolicy, ASGIApp, Refusals, Scope, SocketPlaces, own_names
 from appliance import events
 from appliance.adopting.adoption import Adoption
 from appliance.api import detect, entrance, errors, health, node, upload
@@ -282,8 +282,10 @@ def rest(services: Services) -> FastAPI:
 
 def guarded(app: FastAPI, services: Services) -> ASGIApp:
     """The routes with Socket.IO beside them, and access checked in front of everything."""
-    with_sockets = socketio.ASGIApp(events.server(services), other_asgi_app=app, socketio_path=events.PATH)
-    bounded = WholeBodies(with_sockets, f"/{events.PATH}", events.MAX_MESSAGE, services.budget)
+    sockets = events.server(services)
+    with_sockets = socketio.ASGIApp(sockets, other_asgi_app=app, socketio_path=events.PATH)
+    whole = WholeBodies(with_sockets, f"/{events.PATH}", events.MAX_MESSAGE, services.budget)
+    bounded = SocketPlaces(whole, services.access, events.PATH, sockets.environ, events.PLACES)
 
     def way_in(scope: Scope) -> str | None:
         return entrance.entrance(services.logins, scope)

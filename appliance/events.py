@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from socketio.base_server import engineio  # the very library that python-socketio uses
 from socketio.packet import BINARY_EVENT, EVENT, Packet
 
-from access import Caller, SocketCallers, effective_autoupload
+from access import Caller, Places, SocketCallers, effective_autoupload
 from appliance.api.detect import checked_autoupload, split_tags
 from appliance.api.upload import checked_bool
 from appliance.detecting import Wish
@@ -30,6 +30,9 @@ from models.wire.times import checked_date, written_now
 log = logging.getLogger(__name__)
 
 PATH = "ws/socket.io"
+
+PLACES = Places(all=256, strangers=128, address=32)
+"""A robot has one connection or two, and sends no credentials; a fleet of robots may share the box, or an address."""
 
 MAX_MESSAGE = 96 * 2**20
 """Bytes. A picture of 64 MiB, which rosys may send, in the base64 that Socket.IO uses while it polls, and its envelope."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-from access import network_of
+from access import counted_as
 
 
 class Throttle:
     """Lets `per_minute` pass from each network, evenly, after a burst of as many. `clock` is in seconds.
 
-    At most `limit` networks are remembered, those seen last; one that is forgotten starts anew.
+    A network is what `counted_as` says. At most `limit` are remembered, those seen last; one that is forgotten starts anew.
     """
 
     def __init__(self, per_minute: float, clock: Callable[[], float], limit: int = 4096) -> None:
@@ -28,18 +28,12 @@ class Throttle:
 
     def take(self, address: str, amount: float = 1.0) -> None:
         """Note that so much has passed; it may overdraw the bucket, which then takes longer to fill."""
-        key = _key(address)
+        key = counted_as(address)
         self._left[key] = (self._current(address) - amount, self._clock())
         self._left.move_to_end(key)
         if len(self._left) > self._limit:
             self._left.popitem(last=False)
 
     def _current(self, address: str) -> float:
-        left, since = self._left.get(_key(address), (self._capacity, self._clock()))
+        left, since = self._left.get(counted_as(address), (self._capacity, self._clock()))
         return min(self._capacity, left + (self._clock() - since) * self._rate)
-
-
-def _key(address: str) -> str:
-    """Machines of one IPv6 /64 share a bucket, for they have addresses without number."""
-    network = network_of(address)
-    return network if network is not None and ":" in network else address

@@ -14,7 +14,17 @@ import socketio
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from access import Access, AccessMiddleware, AccessPolicy, ASGIApp, Recognise, Refusals, WayIn, own_names
+from access import (
+    Access,
+    AccessMiddleware,
+    AccessPolicy,
+    ASGIApp,
+    Recognise,
+    Refusals,
+    SocketPlaces,
+    WayIn,
+    own_names,
+)
 from appliance.api.bodies import MIB, Budget, WholeBodies
 from appliance.loop_server import errors, events, test_data
 from appliance.loop_server.blobs import Blobs
@@ -153,7 +163,8 @@ def guarded(app: FastAPI, services: LoopServices) -> ASGIApp:
     """The routes with Socket.IO beside them, and access checked in front of everything."""
     events.register(services.sockets, services)
     with_sockets = socketio.ASGIApp(services.sockets, other_asgi_app=app, socketio_path=events.PATH)
-    bounded = WholeBodies(with_sockets, f"/{events.PATH}", events.MAX_MESSAGE, services.budget)
+    whole = WholeBodies(with_sockets, f"/{events.PATH}", events.MAX_MESSAGE, services.budget)
+    bounded = SocketPlaces(whole, services.access, events.PATH, services.sockets.environ, events.PLACES)
     return AccessMiddleware(bounded, services.access, services.logins.prepare)
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from socketio.base_server import engineio  # the very library that python-socketio uses
 from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
 
-from access import SocketCallers
+from access import Places, SocketCallers
 from appliance.loop_server import detector_records, model_records
 from appliance.loop_server.image_records import annotate_segmentation
 from appliance.loop_server.open_doors import pass_through
@@ -38,9 +38,8 @@ PATH = "ws/socket.io"
 MAX_MESSAGE = 4 * 2**20
 """Bytes: a confusion matrix of thousands of categories, or a polygon of tens of thousands of corners."""
 
-MAX_CONNECTIONS = 500
-MAX_STRANGERS = 250
-"""Of them without a login, which cannot keep all others out."""
+PLACES = Places(all=500, strangers=250, address=100)
+"""Old detectors have no login, and those of a whole hall may have one address."""
 
 ANNOTATION_NODE = "annotation_node"
 DETECTOR = "detector"
@@ -73,7 +72,6 @@ class Connection:
 
     sid: str
     node_type: str
-    is_stranger: bool
 
 
 def sockets() -> socketio.AsyncServer:
@@ -118,12 +116,8 @@ def register(server: socketio.AsyncServer, services: LoopServices) -> None:
         if environ is None or environ is not server.get_environ(sid):
             return _no("There is no event 'connect'")
         said = cast("dict[str, Any]", environ)
-        caller = callers.connected(sid, said, auth)
-        connection = Connection(sid, str(said.get("HTTP_NODETYPE", "")), caller.is_stranger)
-        strangers = sum(each.is_stranger for each in connections.values())
-        if len(connections) >= MAX_CONNECTIONS or (caller.is_stranger and strangers >= MAX_STRANGERS):
-            callers.disconnected(sid)
-            raise socketio.exceptions.ConnectionRefusedError(f"{len(connections)} nodes are connected already")
+        callers.connected(sid, said, auth)
+        connection = Connection(sid, str(said.get("HTTP_NODETYPE", "")))
         try:
             if connection.node_type != DETECTOR:  # those up to 0.15 never log in
                 callers.demand(sid, "connect")

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 import socketio
 
+from access import Places
 from appliance.throttle import Throttle
 from tests.service.loop_server.node import TRAINER_STATUS, Node
 from tests.service.loop_server.shop import Shop
@@ -39,6 +40,14 @@ OLD_DETECTOR_STATUS: dict[str, Any] = {
     "model_format": "mocked",
 }
 """As learning-loop-node 0.13 writes it."""
+
+
+@pytest.fixture
+def small_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningLoop]:
+    """A loop with places for three connections, two of them for strangers."""
+    monkeypatch.setattr("appliance.loop_server.events.PLACES", Places(all=3, strangers=2, address=2))
+    with RunningLoop(tmp_path) as small:
+        yield small
 
 
 @pytest.fixture
@@ -296,18 +305,22 @@ class TestStrangers:
             assert not answer["success"]
             assert "log in" in answer["error_msg"]
 
-    def test_they_cannot_keep_others_out(
-        self, loop: RunningLoop, stranger: MakeStranger, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("appliance.loop_server.events.MAX_STRANGERS", 2)
-        welcomes = [stranger("detector", login=False).welcome[:2] for _ in range(4)]
-        assert welcomes == ["40", "40", "44", "44"]
+    @pytest.mark.parametrize("login", [True, False])
+    def test_they_cannot_keep_others_out(self, small_loop: RunningLoop, login: bool) -> None:
+        detectors = [Stranger(small_loop, "detector", login=login) for _ in range(2)]
+        assert [each.welcome[:2] for each in detectors] == ["40", "40"]
+        answer = small_loop.client(("203.0.113.9", 40000)).get("/ws/socket.io/?EIO=4&transport=polling")
+        assert answer.status_code == 429
+        assert "log in" in answer.json()["detail"]
 
         async def story() -> None:
-            async with Node(loop) as trainer:
+            async with Node(small_loop) as trainer:
                 await trainer.told("update_trainer", TRAINER_STATUS)
 
         asyncio.run(story())
+        for each in detectors:
+            each.leave()
+        Stranger(small_loop, "detector", login=login).leave()
 
     def test_what_they_may_do_they_may_not_do_without_end(
         self, loop: RunningLoop, stranger: MakeStranger, shop: Shop, monkeypatch: pytest.MonkeyPatch
@@ -384,14 +397,18 @@ def test_what_is_no_event_does_not_disturb_others(loop: RunningLoop, text: str) 
     asyncio.run(story())
 
 
-def test_messages_and_connections_are_bounded(loop: RunningLoop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("appliance.loop_server.events.MAX_CONNECTIONS", 2)
-
+def test_connections_are_bounded(small_loop: RunningLoop) -> None:
     async def story() -> None:
-        async with Node(loop) as first, Node(loop, transports=["websocket"]):
-            with pytest.raises(socketio.exceptions.ConnectionError):
-                await Node(loop).__aenter__()
+        async with Node(small_loop) as first, Node(small_loop, transports=["websocket"]), Node(small_loop):
+            with pytest.raises(socketio.exceptions.ConnectionError, match="429"):
+                await Node(small_loop).__aenter__()
             await first.told("update_trainer", TRAINER_STATUS)
+
+    asyncio.run(story())
+
+
+def test_messages_are_bounded(loop: RunningLoop) -> None:
+    async def story() -> None:
         async with Node(loop, transports=["websocket"]) as large:
             with pytest.raises(socketio.exceptions.SocketIOError):
                 await large.client.call("update_trainer", {"id": "x" * 5_000_000}, timeout=5)

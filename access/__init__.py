@@ -37,11 +37,10 @@ from access.hosts import Endpoint, Network, counted_as, network_of, own_names, p
 from access.middleware import AccessMiddleware
 from access.places import Places, SocketPlaces
 from access.policy import AccessPolicy
-from access.refusals import BY_KEY, Refusal, Refusals, Refused, WayIn
+from access.refusals import Refusal, Refusals, Refused, WayIn
 from access.table import AccessTable, Right, walk
 
 __all__ = [
-    "BY_KEY",
     "MAX_HOPS",
     "NOBODY",
     "ASGIApp",

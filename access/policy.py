@@ -12,7 +12,7 @@ from access.evidence import Evidence
 from access.forwarding import forwarded_for
 from access.hosts import Network, network_of, parse_address, within
 from access.origins import Hosts, known_hosts, page_refusal
-from access.refusals import BY_KEY, Refusal, WayIn
+from access.refusals import Refusal, WayIn
 from access.table import AccessTable, Right
 from models.errors import SettingsInvalid
 
@@ -46,20 +46,21 @@ def _no_remark() -> str:
 class AccessPolicy:
     """The decision: pure, but for `keys`, which says whose API key a text is (None: nobody's), and `recognise`.
 
-    `remark` is what strangers are told besides the way in, as things stand.
+    Without `keys` a server has no API keys, and none is looked at; without `trusted_proxies` there is no setting to name one
+    with. `remark` is what strangers are told besides the way in, as things stand.
     `allowed_hosts` are further names of this box, with a port where only that port counts; for `own_names` there is the
     function. Raises `SettingsInvalid` for a host that cannot be one.
     """
 
     table: AccessTable
-    keys: Callable[[str], str | None]
+    way_in: WayIn
+    keys: Callable[[str], str | None] | None = None
     trusted_networks: Sequence[Network] = ()
-    trusted_proxies: Sequence[Network] = ()
+    trusted_proxies: Sequence[Network] | None = None
     allowed_hosts: Iterable[str] = ()
     own_names: Iterable[str] = ()
     open_detection: bool = True
     recognise: Recognise = _no_logins
-    way_in: WayIn = BY_KEY
     remark: Callable[[], str] = _no_remark
     _hosts: Hosts = field(init=False, repr=False, compare=False)
 
@@ -92,6 +93,8 @@ class AccessPolicy:
         if not caller.is_stranger:
             return caller
         for text in evidence.presented_keys():
+            if self.keys is None:
+                break
             try:
                 name = self.keys(text)
             except SettingsInvalid:  # the one who keeps the keys has logged it
@@ -111,6 +114,8 @@ class AccessPolicy:
             return Refusal(Reason.ROLE, f"{who} may not do this; log in as somebody who may.")
         reason = caller.reason or Reason.NO_ADDRESS
         sentence = _STRANGERS[reason].format(address=caller.address, network=network_of(caller.address))
+        if reason is Reason.PROXY and self.trusted_proxies is None:
+            sentence = f"The request was forwarded by {caller.address}, and no proxy is trusted here."
         return Refusal(reason, self.with_way_in(sentence))
 
     def with_way_in(self, sentence: str) -> str:
@@ -123,9 +128,10 @@ class AccessPolicy:
             return NOBODY
         address = peer
         if evidence.is_forwarded:
-            if not within(peer, self.trusted_proxies):
+            proxies = self.trusted_proxies or ()
+            if not within(peer, proxies):
                 return Caller(Kind.STRANGER, str(peer), reason=Reason.PROXY)
-            asker = forwarded_for(evidence, self.trusted_proxies)
+            asker = forwarded_for(evidence, proxies)
             if asker is None:
                 return Caller(Kind.STRANGER, str(peer), reason=Reason.FORWARDING)
             address = asker

@@ -34,13 +34,6 @@ class WayIn:
     scheme: str | None
 
 
-BY_KEY = WayIn(
-    "Otherwise an API key is needed: `appliance keys create NAME` makes one; send it as "
-    "`Authorization: Bearer KEY`, as `X-API-Key`, or over Socket.IO as auth={'api_key': KEY}.",
-    "Bearer",
-)
-
-
 @dataclass(frozen=True)
 class Refused:
     """Who was turned away, why and how often. Times are seconds since 1970; `network` is what one would trust."""

@@ -31,7 +31,7 @@ from appliance.budgets import PickBudgets
 from appliance.connection import LoopConnection
 from appliance.dashboard import Dashboard
 from appliance.detecting import Detecting
-from appliance.device_table import DEVICE_TABLE
+from appliance.device_table import DEVICE_TABLE, WAY_IN
 from appliance.inference.choosing import Chooser
 from appliance.inference.supervisor import InferenceLimits, Supervisor
 from appliance.logins import Logins
@@ -232,7 +232,8 @@ def policy_of(settings: Settings, logins: Logins) -> AccessPolicy:
     """Who may do what."""
     return AccessPolicy(
         DEVICE_TABLE,
-        ApiKeys(settings.data_folder / API_KEYS_FILE, FILE_SYSTEM).verify,
+        WAY_IN,
+        keys=ApiKeys(settings.data_folder / API_KEYS_FILE, FILE_SYSTEM).verify,
         trusted_networks=settings.trusted_networks,
         trusted_proxies=settings.trusted_proxies,
         allowed_hosts=settings.allowed_hosts,

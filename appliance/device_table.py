@@ -1,8 +1,14 @@
-"""The table of the device: its node, its API and its dashboard."""
+"""The table of the device: its node, its API and its dashboard; and what strangers are told."""
 
 from __future__ import annotations
 
-from access import AccessTable, Right
+from access import AccessTable, Right, WayIn
+
+WAY_IN = WayIn(
+    "Otherwise an API key is needed: `appliance keys create NAME` makes one; send it as "
+    "`Authorization: Bearer KEY`, as `X-API-Key`, or over Socket.IO as auth={'api_key': KEY}.",
+    "Bearer",
+)
 
 DEVICE_TABLE = AccessTable(
     routes={

@@ -122,14 +122,13 @@ def policy_of(settings: LoopServerSettings, recognise: Recognise) -> AccessPolic
     """Who may do what."""
     return AccessPolicy(
         LOOP_TABLE,
-        lambda _key: None,
+        WAY_IN,
         trusted_networks=settings.trusted_networks,
         trusted_proxies=settings.trusted_proxies,
         allowed_hosts=settings.allowed_hosts,
         own_names=own_names(socket.gethostname()),
         open_detection=False,
         recognise=recognise,
-        way_in=WAY_IN,
     )
 
 

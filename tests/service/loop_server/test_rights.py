@@ -8,6 +8,8 @@ import time
 from ipaddress import ip_network
 from pathlib import Path
 
+import pytest
+
 from access import Right, walk
 from appliance.loop_server.app import LoopServerSettings, build, rest
 from appliance.loop_server.rights import LOOP_TABLE
@@ -87,6 +89,16 @@ def test_strangers_reach_what_is_open_and_nothing_else(loop: RunningLoop) -> Non
         ("POST", "/api/acme/projects"),
     ]:
         assert stranger.request(method, path).status_code == 401, path
+
+
+@pytest.mark.parametrize("how", [{}, {"x-api-key": "K"}], ids=["with nothing", "with the key of a device"])
+def test_strangers_are_told_the_way_into_the_loop_and_not_that_into_a_device(
+    loop: RunningLoop, how: dict[str, str]
+) -> None:
+    answer = loop.client(ELSEWHERE).get("/api/users", headers=how)
+    assert answer.headers["www-authenticate"] == 'Basic realm="loop"'
+    assert "Otherwise log in: by POST /api/login" in answer.json()["detail"]
+    assert "key" not in answer.json()["detail"]
 
 
 def test_a_detector_without_a_name_reads_what_it_needs(loop: RunningLoop) -> None:

@@ -37,7 +37,7 @@ from access import (
     parse_host,
     walk,
 )
-from appliance.device_table import DEVICE_TABLE
+from appliance.device_table import DEVICE_TABLE, WAY_IN
 from models.errors import AccessDenied, SettingsInvalid
 from models.wire.node_status import Autoupload
 
@@ -102,7 +102,8 @@ def policy(**given: Any) -> AccessPolicy:
         name: [ip_network(text) for text in given.pop(name, default)]
         for name, default in (("trusted_networks", ["192.168.7.0/24", "fd00::/8"]), ("trusted_proxies", ["10.0.0.0/8"]))
     }
-    return AccessPolicy(**{"table": DEVICE_TABLE, "keys": keys, "own_names": own_names("box"), **networks, **given})
+    known = {"keys": keys, "own_names": own_names("box"), **networks}
+    return AccessPolicy(**{"table": DEVICE_TABLE, "way_in": WAY_IN, **known, **given})
 
 
 def scope(

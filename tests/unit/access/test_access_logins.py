@@ -41,10 +41,9 @@ def recognise(evidence: Evidence) -> Login | Reason | None:
 def policy() -> AccessPolicy:
     return AccessPolicy(
         TABLE,
-        lambda _key: None,
+        WayIn("Log in.", 'Basic realm="here"'),
         open_detection=False,
         recognise=recognise,
-        way_in=WayIn("Log in.", 'Basic realm="here"'),
     )
 
 
@@ -103,7 +102,7 @@ class Server:
         self.prepared: list[str] = []
         self.known: set[str] = set()
         self.reached: list[MutableMapping[str, Any]] = []
-        deciding = AccessPolicy(TABLE, lambda _key: None, recognise=self.recognise, way_in=WayIn("Log in.", "Basic"))
+        deciding = AccessPolicy(TABLE, WayIn("Log in.", "Basic"), recognise=self.recognise)
         self.access = Access(deciding, Refusals(lambda: 0.0))
 
     def recognise(self, evidence: Evidence) -> Login | Reason | None:
@@ -187,7 +186,7 @@ class Talk:
         self.heard: list[MutableMapping[str, Any]] = []
         self.page: asyncio.Queue[str] = asyncio.Queue()
         table = AccessTable({"WEBSOCKET /open": Right.OPEN}, {})
-        deciding = AccessPolicy(table, lambda _key: None, recognise=self.recognise)
+        deciding = AccessPolicy(table, WayIn("Log in.", "Basic"), recognise=self.recognise)
         self._middleware = AccessMiddleware(self.app, Access(deciding, Refusals(lambda: 0.0)), look_again=0.01)
         self._scope = {**scope(path, cookie), "type": "websocket"}
 
@@ -300,7 +299,7 @@ def test_a_question_that_waits_for_its_answer_is_refused_as_soon_as_the_session_
     async def receive() -> MutableMapping[str, Any]:
         return {"type": "http.request"}
 
-    access = Access(AccessPolicy(TABLE, lambda _key: None, recognise=who), Refusals(lambda: 0.0))
+    access = Access(AccessPolicy(TABLE, WayIn("Log in.", "Basic"), recognise=who), Refusals(lambda: 0.0))
     middleware = AccessMiddleware(app, access, look_again=0.01)
     asyncio.run(asyncio.wait_for(middleware({**scope("/change-or-see", "mine"), "method": "GET"}, receive, send), 10))
     assert [each.get("status") for each in sent] == [401, None]
@@ -344,7 +343,7 @@ def test_a_question_that_was_open_when_the_session_ended_is_not_answered_but_wha
     async def receive() -> MutableMapping[str, Any]:
         return {"type": "http.request"}
 
-    deciding = AccessPolicy(TABLE, lambda _key: None, recognise=who)
+    deciding = AccessPolicy(TABLE, WayIn("Log in.", "Basic"), recognise=who)
     asked = {**scope("/change-or-see", "mine"), "method": method}
     asyncio.run(AccessMiddleware(app, Access(deciding, Refusals(lambda: 0.0)))(asked, receive, send))
     if method == "GET":

@@ -39,9 +39,7 @@ class Server:
 
     def __init__(self, **places: int) -> None:
         self.environ: dict[str, dict[str, Any]] = {}
-        self.access = Access(
-            AccessPolicy(AccessTable({}, {}), lambda _key: None, way_in=WayIn("Knock.", None)), Refusals(lambda: 0.0)
-        )
+        self.access = Access(AccessPolicy(AccessTable({}, {}), WayIn("Knock.", None)), Refusals(lambda: 0.0))
         self.guarded = SocketPlaces(
             self._serve,
             self.access,
@@ -181,9 +179,7 @@ def test_one_session_cannot_hold_requests_without_end_and_needs_no_further_place
 def test_who_says_a_key_when_connected_is_no_stranger_any_more() -> None:
     async def story() -> None:
         server = Server(address=1)
-        server.access.policy = AccessPolicy(
-            AccessTable({}, {}), {"K": "arm"}.get, way_in=WayIn("Knock.", None), own_names=["box"]
-        )
+        server.access.policy = AccessPolicy(AccessTable({}, {}), WayIn("Knock.", None), keys={"K": "arm"}.get)
         assert await server.status(stranger()) == 200
         environ = server.environ["session-0"]
         environ["asgi.scope"] |= {"client": ("203.0.113.1", 4711), "headers": []}

@@ -17,11 +17,11 @@ from typing import Any, Protocol, TypeVar
 from companions.connection import Connection
 from converter_companion import convert as conversion
 from converter_companion import project_pictures
-from converter_companion.circumstances import Pictures, with_pictures
+from converter_companion.circumstances import Pictures
 from converter_companion.circumstances import of as circumstances_of
 from converter_companion.convert import Conversion, Means
 from converter_companion.pairs.base import Progress
-from converter_companion.plan import Failure, Task, due, is_settled
+from converter_companion.plan import Failure, Task, due, is_settled, past
 from converter_companion.report import ParityExceeded, ParityReport
 from converter_companion.settings import ConverterSettings
 from converter_companion.state import Memory
@@ -34,6 +34,7 @@ from models.errors import (
     LoopBusy,
     LoopError,
     LoopUnreachable,
+    NotApplicable,
     NotInLoop,
     StorageRefused,
 )
@@ -156,7 +157,8 @@ class ConverterNode:
             "progress": None if current is None else round(current.share, 3),
             "doing": None if current is None else current.doing,
             "trouble": self.trouble,
-            "failed": len(self.memory.failures),
+            "failed": sum(each.applies for each in self.memory.failures.values()),
+            "not_applicable": sum(not each.applies for each in self.memory.failures.values()),
         }
 
     async def try_again(self, key: str) -> None:
@@ -200,6 +202,8 @@ class ConverterNode:
         if client is None:
             return
         trouble: str | None = None
+        lacking: list[Task] = []
+        unread: list[tuple[str, str]] = []
         for listed in await client.projects():
             project = client.project(listed.organization_id, listed.project_id)
             try:
@@ -208,19 +212,26 @@ class ConverterNode:
                 raise
             except LoopError as error:
                 trouble = str(error)
+                unread.append((listed.organization_id, listed.project_id))
                 continue
-            pictures = Pictures(project)
-            for task in due(listed.organization_id, listed.project_id, models, self.settings.pairs):
+            pictures, tasks = (
+                Pictures(project),
+                due(listed.organization_id, listed.project_id, models, self.settings.pairs),
+            )
+            lacking += tasks
+            for task in tasks:
                 trouble = await self._try(project, task, pictures) or trouble
+        await _in_thread(self.memory.forget, *past(self.memory.failures, lacking, unread))
         self.looked_at = self._now()
         self._tell(trouble)
 
     async def _try(self, project: LoopProject, task: Task, counted: Pictures) -> str | None:
         """Do one task unless it is settled; the sentence of what is wrong but not the model's fault."""
         circumstances = await _in_thread(circumstances_of, self.settings, task)
-        if task.key in self.memory.failures:
+        if (before := self.memory.failures.get(task.key)) is not None:
             try:
-                circumstances_now = with_pictures(circumstances, await counted.number())
+                number = await counted.number() if before.applies else 0
+                circumstances_now = circumstances.that_matter(before.applies, number)
                 probe = await project.probe_model(task.model_id, task.source)
             except NotInLoop:
                 await _in_thread(self.memory.forget, task.key)
@@ -247,17 +258,22 @@ class ConverterNode:
             self._note(Done(task, self._now(), self._now() - started, str(error)))
             return str(error)
         except DetectorApplianceError as error:
-            log.warning("%s cannot be converted: %s", task.words, error)
+            applies = not isinstance(error, NotApplicable)
             failure = Failure(
                 reason=str(error),
                 file=file,
-                circumstances=with_pictures(circumstances, pictures),
+                circumstances=circumstances.that_matter(applies, pictures),
+                applies=applies,
                 version=task.version,
                 when=self._now(),
             )
             await _in_thread(self.memory.remember, task.key, failure)
-            compared = error.report if isinstance(error, ParityExceeded) else None
-            self._note(Done(task, self._now(), self._now() - started, str(error), compared))
+            if applies:
+                log.warning("%s cannot be converted: %s", task.words, error)
+                compared = error.report if isinstance(error, ParityExceeded) else None
+                self._note(Done(task, self._now(), self._now() - started, str(error), compared))
+            else:
+                log.info("not for this network: %s: %s", task.words, error)
             return None
         finally:
             self.current = None

@@ -12,7 +12,7 @@ from companions import condition, pages
 from companions.frame import Around, companion_page
 from converter_companion import view
 from converter_companion.node import ConverterNode
-from converter_companion.view import Failed, Recent, View
+from converter_companion.view import Failed, Recent, Unfit, View
 from models.errors import DetectorApplianceError
 from ui.kit.feed import Feed
 from ui.kit.following import follow
@@ -52,12 +52,13 @@ class Watching:
         current, remembered = node.current, node.memory.failures
         troubles = condition.of_connection(node.connection)
         return View(
-            view.condition(current, node.looked_at, len(remembered), node.trouble, troubles),
+            view.condition(current, node.looked_at, node.status()["failed"], node.trouble, troubles),
             converting=None if current is None else current.task.words,
             doing="" if current is None else current.doing,
             share=0.0 if current is None else current.share,
             recent=view.recent(node.recent),
             failures=view.failures(remembered),
+            unfit=view.unfit(remembered),
         )
 
 
@@ -97,6 +98,10 @@ class _Page:
         with ui.element("section").classes("section"):
             heading("What was converted")
             self._recent = ui.element("div").classes("stack")
+        with ui.element("section").classes("section") as self._not_for:
+            heading("Not for this network")
+            paragraph("Nothing is wrong with these models: their networks become other formats.", "small muted")
+            self._unfit = ui.element("div").classes("stack")
         await follow(self._watched.feed, self._show)
 
     def _show(self, shown: View) -> None:
@@ -109,6 +114,8 @@ class _Page:
             self._bar.props["value"] = round(100 * shown.share)
         if before is None or before.failures != shown.failures:
             self._show_failures(shown.failures)
+        if before is None or before.unfit != shown.unfit:
+            self._show_unfit(shown.unfit)
         if before is None or before.recent != shown.recent:
             self._show_recent(shown.recent)
 
@@ -131,6 +138,16 @@ class _Page:
 
         with banner("warning", failed.title, f"{failed.reason} ({failed.when})"):
             Button("Try again", try_again, about=failed.title)
+
+    def _show_unfit(self, unfit: tuple[Unfit, ...]) -> None:
+        self._not_for.set_visibility(bool(unfit))
+        self._unfit.clear()
+        with self._unfit:
+            for each in unfit:
+                with ui.element("div").classes("card"):
+                    paragraph(each.reason, "wrap")
+                    for title in each.titles:
+                        paragraph(title, "small muted wrap")
 
     def _show_recent(self, recent: tuple[Recent, ...]) -> None:
         self._recent.clear()

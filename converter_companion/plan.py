@@ -1,4 +1,4 @@
-"""Which conversions are due, and when one that failed is tried again. Pure."""
+"""Which conversions are due, when one that failed is tried again, and which are no matter any more. Pure."""
 
 from __future__ import annotations
 
@@ -36,13 +36,17 @@ class Task:
 
 
 class Failure(BaseModel):
-    """A conversion that did not work. `file` tells the source's file, `circumstances` everything else that mattered."""
+    """A conversion that did not work. `file` tells the source's file, `circumstances` everything else that mattered.
+
+    `applies`: false where the pair is not for a network of this kind, so that nothing has failed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     reason: str
     file: str
     circumstances: str
+    applies: bool = True
     version: str = ""
     when: float = 0.0
 
@@ -55,6 +59,16 @@ def due(organization: str, project: str, models: Iterable[LoopModel], pairs: Seq
             if model.version is not None and source in model.formats and target not in model.formats:
                 found.append(Task(organization, project, model.id, model.version, source, target))
     return found
+
+
+def past(failures: Iterable[str], lacking: Iterable[Task], unread: Iterable[tuple[str, str]]) -> list[str]:
+    """Keys of failures that need not be remembered: of models that are gone, or have the format from somebody else.
+
+    `lacking`: all that is due; `unread`: organization and project of those that could not be asked, and may lack it still.
+    """
+    due_keys = {task.key for task in lacking}
+    kept = tuple(f"{organization}/{project}/" for organization, project in unread)
+    return [key for key in failures if key not in due_keys and not key.startswith(kept)]
 
 
 def is_settled(task: Task, failures: Mapping[str, Failure], file: str | None, circumstances: str) -> bool:

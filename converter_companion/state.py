@@ -1,4 +1,4 @@
-"""What the node remembers: conversions that failed, and why. One file, written atomically."""
+"""What the node remembers: conversions that failed or are not for a network, and why. One file, written atomically."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Memory:
         with self._changing:
             self._write({**{k: v for k, v in self.failures.items() if k != key}, key: failure})
 
-    def forget(self, key: str) -> None:
+    def forget(self, *keys: str) -> None:
         """What worked, or is gone. Raises `StorageRefused`."""
         with self._changing:
-            if key in self.failures:
-                self._write({k: v for k, v in self.failures.items() if k != key})
+            if not self.failures.keys().isdisjoint(keys):
+                self._write({k: v for k, v in self.failures.items() if k not in keys})
 
     def _write(self, failures: dict[str, Failure]) -> None:
         failures = dict(list(failures.items())[-MOST_FAILURES:])

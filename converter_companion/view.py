@@ -12,7 +12,7 @@ from converter_companion.plan import Failure
 from converter_companion.report import Comparison, ParityReport, Side
 
 FAILURES = 50
-"""That are shown; the newest first."""
+"""That are shown of each kind; the newest first."""
 
 COLUMNS = ("Weights", "Same detections", "Mean shift", "Confidence", "mAP50", "Latency", "Size")
 """Of the comparison: share of detections that both have, shift of boxes in pixels of the input, difference of confidences."""
@@ -44,6 +44,14 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Unfit:
+    """Pairs that are not for the networks of some models, for one reason; `titles` name the models and formats."""
+
+    reason: str
+    titles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class View:
     """All that the page shows. `share` 0..1 of the conversion under way, whose name is `converting`."""
 
@@ -53,6 +61,7 @@ class View:
     share: float = 0.0
     recent: tuple[Recent, ...] = ()
     failures: tuple[Failed, ...] = ()
+    unfit: tuple[Unfit, ...] = ()
 
 
 def condition(
@@ -89,8 +98,20 @@ def recent(done: Iterable[Done]) -> tuple[Recent, ...]:
 
 def failures(remembered: Mapping[str, Failure]) -> tuple[Failed, ...]:
     """Those that are remembered, the newest first."""
-    newest = sorted(remembered.items(), key=lambda item: item[1].when, reverse=True)[:FAILURES]
+    newest = [(key, each) for key, each in _newest(remembered) if each.applies][:FAILURES]
     return tuple(Failed(key, _title(key, each.version), each.reason, _moment(each.when)) for key, each in newest)
+
+
+def unfit(remembered: Mapping[str, Failure]) -> tuple[Unfit, ...]:
+    """What is not for the networks of some models, by reason, the newest first."""
+    titles: dict[str, list[str]] = {}
+    for key, each in [(key, each) for key, each in _newest(remembered) if not each.applies][:FAILURES]:
+        titles.setdefault(each.reason, []).append(_title(key, each.version))
+    return tuple(Unfit(reason, tuple(found)) for reason, found in titles.items())
+
+
+def _newest(remembered: Mapping[str, Failure]) -> list[tuple[str, Failure]]:
+    return sorted(remembered.items(), key=lambda item: item[1].when, reverse=True)
 
 
 def columns(report: ParityReport | None) -> tuple[str, ...]:

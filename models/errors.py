@@ -9,6 +9,7 @@ would be right.
     │   ├── ImageUnreadable         the bytes or the array are no picture that can be read
     │   └── InputTooLarge           more bytes, pixels or entries than this box accepts
     ├── BundleError                 a model bundle is incomplete, contradictory or unsafe
+    ├── NotApplicable               what was asked is not for a model of this kind, with which nothing is wrong
     ├── ModelFailed                 a complete bundle did not load, or did not run
     │   ├── RuntimeMissing          the library or the accelerator that the weights need is not on this box
     │   └── OutputsImplausible      the model ran and returned something that cannot be right (NaN, wrong shape)
@@ -54,6 +55,10 @@ class InputTooLarge(InvalidInput):
 
 class BundleError(DetectorApplianceError):
     """A model bundle is incomplete, contradictory or unsafe."""
+
+
+class NotApplicable(DetectorApplianceError):
+    """What was asked is not for a model of this kind, with which nothing is wrong."""
 
 
 class ModelFailed(DetectorApplianceError):

@@ -19,6 +19,7 @@ STATUS: dict[type[DetectorApplianceError], int] = {
     errors.InvalidInput: 422,
     errors.InputTooLarge: 413,
     errors.BundleError: 422,
+    errors.NotApplicable: 422,
     errors.ModelFailed: 503,
     errors.UnknownVersion: 400,
     errors.DetectionUnavailable: 503,

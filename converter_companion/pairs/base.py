@@ -60,5 +60,6 @@ class Converter(Protocol):
         Called once, in a thread of the converter's process, one conversion at a time; it may take minutes and should look at
         `work.stopped` between its steps. `model.json` is best the source's with other `format` and `inference.weights`
         (`described`). Whatever it raises ends this conversion only: the sentence is remembered with the model, and it is
-        not tried again before the model or this program changes. Raise an error of `models.errors` to say it well.
+        not tried again before the model or this program changes. Raise an error of `models.errors` to say it well;
+        `NotApplicable` where the pair is not for models of this kind, which is then shown, but not as a failure.
         """

@@ -16,7 +16,7 @@ from converter_companion.pairs.base import Work
 from models import runtimes
 from models.bundle import Bundle, sha256_of
 from models.bundle_format import InputSpec, WeightsSpec
-from models.errors import BundleError, InvalidInput
+from models.errors import BundleError, InvalidInput, NotApplicable
 from models.fastest import sample
 from models.runtimes.base import Choice
 
@@ -45,7 +45,7 @@ class PytorchToLiteRt:
         source = torch_weights(work.source)
         inference = work.source.model.inference
         if inference is not None and inference.head in UNFIT:
-            raise BundleError(UNFIT[inference.head])
+            raise NotApplicable(UNFIT[inference.head])
         if not work.pictures:
             raise InvalidInput(pictures.NONE_TO_CALIBRATE)
         python = tools.find_python(work.tools_python, work.data_folder)

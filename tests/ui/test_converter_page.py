@@ -49,6 +49,14 @@ REPORT = ParityReport(
 FAILURE = Failure(
     reason="The model has no head that can be converted.", file="f", circumstances="c", version="1.2", when=9.0
 )
+UNFIT = Failure(
+    reason="Transformers become no LiteRT. Devices run them as onnx.",
+    file="f",
+    circumstances="c",
+    applies=False,
+    version="2.0",
+    when=8.0,
+)
 FAILED_KEY = "acme/bolts/m0/appliance_pytorch/litert"
 
 
@@ -127,6 +135,20 @@ async def test_what_failed_says_why_and_is_tried_again_with_one_tap(user: User, 
 
 
 @visit_of(FakeConverter, page.build)
+async def test_what_is_not_for_a_network_stands_apart_and_is_nothing_to_be_mended(
+    user: User, converter: FakeConverter
+) -> None:
+    await user.should_not_see("Not for this network")
+    remembered = {f"acme/bolts/m{number}/appliance_pytorch/litert": UNFIT for number in range(2)}
+    converter.say(failures=view.failures(remembered), unfit=view.unfit(remembered))
+    await user.should_see("Not for this network", retries=50)
+    await user.should_see("Transformers become no LiteRT. Devices run them as onnx.")
+    await user.should_see("Version 2.0 of acme/bolts from appliance_pytorch to litert")
+    await user.should_not_see("What cannot be converted")
+    await user.should_not_see("Try again")
+
+
+@visit_of(FakeConverter, page.build)
 async def test_when_the_visitor_goes_the_converter_is_read_no_more(user: User, converter: FakeConverter) -> None:
     await until(lambda: converter.feed.watched)
     assert user.client is not None
@@ -148,3 +170,13 @@ def test_the_newest_failures_come_first_and_they_are_not_too_many() -> None:
     assert len(shown) == view.FAILURES
     assert shown[0].key == "acme/bolts/m199/a/b"
     assert view.failures({"odd": FAILURE})[0].title == "odd"
+
+
+def test_what_is_not_for_a_network_is_told_once_a_reason_and_is_no_failure() -> None:
+    other = UNFIT.model_copy(update={"reason": "Poems become no format_b.", "when": 9.0})
+    remembered = {"acme/bolts/m1/a/b": UNFIT, "acme/bolts/m2/a/b": UNFIT, "acme/bolts/m3/a/b": other, "x": FAILURE}
+    assert [(each.reason, len(each.titles)) for each in view.unfit(remembered)] == [
+        (other.reason, 1),
+        (UNFIT.reason, 2),
+    ]
+    assert [each.key for each in view.failures(remembered)] == ["x"]

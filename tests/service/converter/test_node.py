@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from converter_companion import pairs
 from converter_companion.node import ConverterNode
 from converter_companion.page import Watching
+from converter_companion.pairs.base import Work
 from converter_companion.settings import ConverterSettings
-from models.errors import BundleError
+from models.errors import BundleError, NotApplicable
 from tests.service.converter.converters import TEXTS, node, until
 from tests.service.loop_server.pictures import jpeg
 from tests.service.loop_server.shop import Shop, described, model_zip, unzipped, zip_bytes
@@ -77,6 +79,70 @@ def test_what_cannot_be_converted_is_remembered_and_tried_again_when_its_file_ch
             assert answer.is_success, answer.text
             await until("format_b", lambda: shop.models(format="format_b"))
             await until("a clean memory", lambda: not second.memory.failures)
+
+    on_loopback(story)()
+
+
+def test_a_pair_that_is_not_for_a_network_is_no_failure_and_not_tried_again(
+    loop: RunningLoop, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import text_converter  # type: ignore[import-not-found] # installed for this test
+
+    tried: list[str] = []
+
+    def refuse(_self: object, work: Work) -> None:
+        tried.append(str(work.source.folder))
+        raise NotApplicable("Poems become no format_b. Devices read them as format_a.")
+
+    monkeypatch.setattr(text_converter.TextConverter, "convert", refuse)
+    caplog.set_level(logging.INFO, "converter_companion.node")
+    uploaded = shop.upload("format_a", zip_bytes(TEXTS))
+
+    def of_ours(made: ConverterNode) -> bool:
+        return any(uploaded["id"] in key for key in made.memory.failures)
+
+    async def story() -> None:
+        async with node(loop, tmp_path) as made:
+            await until("what is not for it", lambda: of_ours(made))
+            looked_at = await until("the end of the look", lambda: made.looked_at)
+            view = await Watching(made).feed.now()
+            title = f"Version 1.0 of {shop.organization}/{shop.project} from format_a to format_b"
+            [shown] = view.unfit
+            assert shown.reason == "Poems become no format_b. Devices read them as format_a."
+            assert title in shown.titles
+            assert (view.failures, view.recent) == ((), ())
+            assert view.condition.sentence.startswith("Idle: everything is converted.")
+            assert (made.status()["failed"], made.status()["not_applicable"]) == (0, len(shown.titles))
+            # More pictures help what failed, but not this.
+            picture = [("files", ("image_a.json", b"{}")), ("files", ("image_a.jpg", jpeg()))]
+            answer = await asyncio.to_thread(lambda: shop.http.post(f"{shop.path}/images", files=picture))
+            assert answer.is_success, answer.text
+            await until("more looks", lambda: made.looked_at != looked_at)
+        async with node(loop, tmp_path) as made:
+            await until("a look", lambda: made.looked_at)
+            assert len(tried) == len(shown.titles)
+            deleted = await asyncio.to_thread(shop.http.delete, shop.path)
+            assert deleted.is_success, deleted.text
+            await until("nothing to remember", lambda: not of_ours(made))
+
+    on_loopback(story)()
+    said = [each for each in caplog.records if uploaded["id"] in each.getMessage() or "Poems" in each.getMessage()]
+    assert {each.levelname for each in said} == {"INFO"}
+    words = f"version 1.0 of {shop.organization}/{shop.project} from format_a to format_b"
+    assert len([each for each in said if f"not for this network: {words}: Poems" in each.getMessage()]) == 1
+
+
+def test_what_failed_and_was_made_by_somebody_else_is_no_matter_any_more(
+    loop: RunningLoop, shop: Shop, tmp_path: Path
+) -> None:
+    broken = shop.upload("format_a", model_zip())
+
+    async def story() -> None:
+        async with node(loop, tmp_path) as made:
+            await until("a failure", lambda: [key for key in made.memory.failures if broken["id"] in key])
+            answer = await asyncio.to_thread(shop.put, f"models/{broken['id']}/format_b/file", TEXTS)
+            assert answer.is_success, answer.text
+            await until("a clean memory", lambda: not [key for key in made.memory.failures if broken["id"] in key])
 
     on_loopback(story)()
 
@@ -149,7 +215,7 @@ def test_a_pair_that_nobody_converts_is_named_with_those_that_there_are() -> Non
 def test_an_own_converter_that_raises_anything_ends_its_conversion_only(
     loop: RunningLoop, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import text_converter  # type: ignore[import-not-found] # installed for this test
+    import text_converter
 
     def explode(self: object, work: object) -> None:
         raise ZeroDivisionError("a bug of its own")

@@ -10,7 +10,10 @@ import pytest
 
 from converter_companion import tools
 from converter_companion.cli import main
+from converter_companion.pairs.base import Work
+from converter_companion.pairs.litert import PytorchToLiteRt
 from models.bundle import Bundle, open_bundle, pack, unpack
+from models.errors import NotApplicable
 from trainer_companion.cli import main as train
 
 
@@ -113,6 +116,9 @@ def test_a_transformer_is_refused_for_litert_with_the_way_out(
     said = capsys.readouterr().err
     assert "Transformer detectors" in said
     assert "Devices run them as onnx." in said
+    work = Work(open_bundle(tmp_path / "model"), tmp_path, [], tmp_path, lambda _share, _doing: None)
+    with pytest.raises(NotApplicable, match="Devices run them as onnx"):  # which the node does not call a failure
+        PytorchToLiteRt().convert(work)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from converter_companion.plan import Failure, Task, due, is_settled
+from converter_companion.plan import Failure, Task, due, is_settled, past
 from models.wire.loop import LoopModel
 
 PAIRS = [("appliance_pytorch", "litert"), ("appliance_pytorch", "onnx")]
@@ -55,3 +55,19 @@ def test_what_failed_is_tried_again_only_when_something_changed(
     failures: dict[str, Failure], file: str | None, circumstances: str, settled: bool
 ) -> None:
     assert is_settled(TASK, failures, file, circumstances) is settled
+
+
+@pytest.mark.parametrize(
+    ("remembered", "lacking", "unread", "expected"),
+    [
+        pytest.param([TASK.key], [TASK], [], [], id="still due"),
+        pytest.param([TASK.key], [], [], [TASK.key], id="the model is gone, or has the format"),
+        pytest.param([TASK.key], [], [("acme", "bolts")], [], id="a project that could not be asked"),
+        pytest.param([TASK.key], [], [("acme", "bolt")], [TASK.key], id="another one whose name begins alike"),
+        pytest.param([], [TASK], [], [], id="nothing is remembered"),
+    ],
+)
+def test_what_is_no_matter_any_more_is_not_remembered(
+    remembered: list[str], lacking: list[Task], unread: list[tuple[str, str]], expected: list[str]
+) -> None:
+    assert past(remembered, lacking, unread) == expected

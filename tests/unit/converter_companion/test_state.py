@@ -22,9 +22,21 @@ def test_failures_are_there_after_a_restart_until_they_are_forgotten(tmp_path: P
     again.load()
     assert again.failures == {"a": FAILURE}
     again.forget("a")
-    again.forget("a")
+    again.forget("a", "b")
     memory.load()
     assert memory.failures == {}
+
+
+def test_what_an_older_program_remembered_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "converter.json"
+    path.write_text(
+        '{"version": 1, "failures": {"a": {"reason": "The model is of another kind.", "file": "tag", '
+        '"circumstances": "here", "version": "1.0", "when": 7.0}}}'
+    )
+    memory = Memory(path)
+    memory.load()
+    assert memory.failures == {"a": FAILURE}
+    assert memory.failures["a"].applies
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"failures": {"a": {"reason": 7}}}', b"\xff"])

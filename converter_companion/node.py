@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from companions.connection import Connection
 from converter_companion import convert as conversion
@@ -41,7 +41,7 @@ from models.errors import (
 from models.files import FILE_SYSTEM, FileSystem, refusal
 from models.loop.client import LoopClient, LoopProject
 from models.loop.node import MakeSocket, make_socket
-from models.uninterrupted import to_its_end
+from models.uninterrupted import in_thread, to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +53,6 @@ ENDS_WITHIN_S = 3.0
 """A conversion that is not wanted any more; what it leaves behind is removed at the next start."""
 
 _MIB = 1024 * 1024
-
-T = TypeVar("T")
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -137,8 +135,8 @@ class ConverterNode:
 
     async def start(self) -> None:
         """Read what is remembered, and begin to look. Raises `StorageRefused`."""
-        await _in_thread(self.memory.load)
-        await _in_thread(self._clear_work)
+        await in_thread(self.memory.load)
+        await in_thread(self._clear_work)
         self._working = asyncio.create_task(self._work(), name="conversions")
 
     async def close(self) -> None:
@@ -163,7 +161,7 @@ class ConverterNode:
 
     async def try_again(self, key: str) -> None:
         """Forget that a conversion failed, and look again at once. Raises `StorageRefused`."""
-        await _in_thread(self.memory.forget, key)
+        await in_thread(self.memory.forget, key)
         self._wanted.set()
 
     async def _beat(self) -> bool:
@@ -221,20 +219,20 @@ class ConverterNode:
             lacking += tasks
             for task in tasks:
                 trouble = await self._try(project, task, pictures) or trouble
-        await _in_thread(self.memory.forget, *past(self.memory.failures, lacking, unread))
+        await in_thread(self.memory.forget, *past(self.memory.failures, lacking, unread))
         self.looked_at = self._now()
         self._tell(trouble)
 
     async def _try(self, project: LoopProject, task: Task, counted: Pictures) -> str | None:
         """Do one task unless it is settled; the sentence of what is wrong but not the model's fault."""
-        circumstances = await _in_thread(circumstances_of, self.settings, task)
+        circumstances = await in_thread(circumstances_of, self.settings, task)
         if (before := self.memory.failures.get(task.key)) is not None:
             try:
                 number = await counted.number() if before.applies else 0
                 circumstances_now = circumstances.that_matter(before.applies, number)
                 probe = await project.probe_model(task.model_id, task.source)
             except NotInLoop:
-                await _in_thread(self.memory.forget, task.key)
+                await in_thread(self.memory.forget, task.key)
                 return None
             file = None if probe is None else f"{probe.etag} {probe.size}"
             if is_settled(task, self.memory.failures, file, circumstances_now):
@@ -251,7 +249,7 @@ class ConverterNode:
                 raise failed.error from None
         except NotInLoop as error:
             log.info("%s is gone: %s", task.words, error)
-            await _in_thread(self.memory.forget, task.key)
+            await in_thread(self.memory.forget, task.key)
             return None
         except (LoopUnreachable, LoopBusy, LoginFailed, StorageRefused) as error:
             # Not the model's fault: it is tried again at the next look.
@@ -267,7 +265,7 @@ class ConverterNode:
                 version=task.version,
                 when=self._now(),
             )
-            await _in_thread(self.memory.remember, task.key, failure)
+            await in_thread(self.memory.remember, task.key, failure)
             if applies:
                 log.warning("%s cannot be converted: %s", task.words, error)
                 compared = error.report if isinstance(error, ParityExceeded) else None
@@ -277,7 +275,7 @@ class ConverterNode:
             return None
         finally:
             self.current = None
-        await _in_thread(self.memory.forget, task.key)
+        await in_thread(self.memory.forget, task.key)
         self._note(Done(task, self._now(), self._now() - started, report=report))
         for sentence in report.left_out if report is not None else ():
             log.warning("%s: %s", task.words, sentence)
@@ -287,17 +285,17 @@ class ConverterNode:
     async def _make(self, project: LoopProject, task: Task) -> ParityReport | None:
         """Download, convert, upload. Raises `_Failed` around every error of ours once there is something to remember."""
         work = self.settings.data_folder / "work"
-        await _in_thread(self._clear_work)
+        await in_thread(self._clear_work)
         pictures, file = 0, ""
         try:
             probe = await project.probe_model(task.model_id, task.source)
             file = "" if probe is None else f"{probe.etag} {probe.size}"
-            await _in_thread(self._make_work, work)
+            await in_thread(self._make_work, work)
             self._progress(0.0, "downloading the model")
             zipped = work / "source.zip"
             limit = self.settings.max_model_mb * _MIB
             await project.download_model(task.model_id, task.source, zipped, max_bytes=limit)
-            source = await _in_thread(self._unpacked, zipped, work / "source")
+            source = await in_thread(self._unpacked, zipped, work / "source")
             self._progress(0.05, "downloading pictures")
             shown = await project_pictures.fetch(
                 project, work / "images", self.settings.calibration_pictures, self._files
@@ -311,7 +309,7 @@ class ConverterNode:
             def progress(share: float, doing: str) -> None:
                 loop.call_soon_threadsafe(self._progress, 0.1 + 0.85 * share, doing)
 
-            done = await _in_thread(
+            converting = asyncio.to_thread(
                 self._convert,
                 source,
                 task.target,
@@ -322,8 +320,8 @@ class ConverterNode:
                 source_format=task.source,
                 annotations=shown.truth,
                 stopped=self._stopped,
-                within=ENDS_WITHIN_S,
             )
+            done = await to_its_end(converting, within=ENDS_WITHIN_S)
             self._progress(0.95, "uploading")
             try:
                 await project.add_format(task.model_id, task.target, bundle_files(done.bundle.folder))
@@ -340,7 +338,7 @@ class ConverterNode:
     async def _put_away(self) -> None:
         """What a conversion needed. What cannot be removed now is removed before the next one, or told then."""
         try:
-            await _in_thread(self._clear_work)
+            await in_thread(self._clear_work)
         except StorageRefused as error:
             log.warning("%s", error)
 
@@ -371,11 +369,6 @@ class ConverterNode:
         if trouble is not None and trouble != self.trouble:
             log.warning("%s", trouble)
         self.trouble = trouble
-
-
-async def _in_thread(function: Callable[..., T], *arguments: Any, within: float | None = None, **options: Any) -> T:
-    """Nothing of it goes on behind a node that has closed: the next one works in the same folder."""
-    return await to_its_end(asyncio.to_thread(function, *arguments, **options), within=within)
 
 
 class _Failed(Exception):  # never leaves this module

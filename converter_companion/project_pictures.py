@@ -16,7 +16,7 @@ from models.errors import ImageUnreadable, InputTooLarge, LoopRefused, NotInLoop
 from models.files import FILE_SYSTEM, FileSystem, refusal
 from models.image_headers import ImageFormat, check_picture
 from models.loop.client import LoopProject
-from models.uninterrupted import to_its_end
+from models.uninterrupted import in_thread
 from models.wire.model_information import Category
 from models.wire.project_data import ImageData
 
@@ -59,7 +59,7 @@ async def fetch(project: LoopProject, folder: Path, most: int, files: FileSystem
     async def one(number: int, image_id: str) -> tuple[str, Path] | None:
         async with turns:
             data = await project.download_image(image_id)
-        return await to_its_end(asyncio.to_thread(_store, data, folder, number, image_id, files))
+        return await in_thread(_store, data, folder, number, image_id, files)
 
     # All come to their end before one of them may fail: what is left behind would go on in the background.
     outcomes = await asyncio.gather(*(one(*item) for item in enumerate(chosen)), return_exceptions=True)

@@ -20,6 +20,7 @@ import anyio
 
 from models.errors import DetectorApplianceError
 from models.files import FILE_SYSTEM, FileSystem
+from models.uninterrupted import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Child:
 
     async def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it; one that an earlier node left running in this folder is ended first. Raises `ChildFailed`."""
-        await asyncio.to_thread(end_leftover, self._folder)
+        await in_thread(end_leftover, self._folder)
         self._launches = LAUNCHER in command
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -72,7 +73,7 @@ class Child:
                 limit=LONGEST_LINE,
                 start_new_session=True,
             )
-            await asyncio.to_thread(_note, self._folder, self._process.pid, self._files)
+            await in_thread(_note, self._folder, self._process.pid, self._files)
         except OSError as error:
             await self.kill()
             raise ChildFailed(f"{Path(command[0]).name} cannot be started: {error.strerror or error}") from error
@@ -108,7 +109,7 @@ class Child:
     async def note(self, lines: Sequence[bytes]) -> None:
         """Keep lines for people."""
         self.words.extend(line.decode("utf-8", "replace").rstrip()[:2000] for line in lines)
-        await asyncio.to_thread(_append, self._folder / LOG_FILE, b"".join(lines))
+        await in_thread(_append, self._folder / LOG_FILE, b"".join(lines))
 
     def ask_to_end(self) -> None:
         """Ask for an early end (SIGTERM): of torchrun its workers are asked, for it would kill them after half a minute."""
@@ -119,8 +120,8 @@ class Child:
         """Have it end: asked at first, and killed when it takes too long."""
         self.ask_to_end()
         if self._process is not None and self.is_running:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._end_of(self._process), PATIENCE_S)
+            with anyio.move_on_after(PATIENCE_S):  # not `asyncio.wait_for`, as above
+                await self._end_of(self._process)
         await self.kill()
 
     async def kill(self) -> None:
@@ -131,7 +132,7 @@ class Child:
         _kill_group(process.pid)
         await self._end_of(process)
         with contextlib.suppress(OSError):
-            await asyncio.to_thread(self._files.remove_tree, self._folder / GROUP_FILE)
+            await in_thread(self._files.remove_tree, self._folder / GROUP_FILE)
 
     async def _end_of(self, process: asyncio.subprocess.Process) -> None:
         """Wait for its end. It does not come while nobody reads what a process says."""

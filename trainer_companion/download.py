@@ -19,7 +19,7 @@ from typing import Protocol
 from models.errors import DetectorApplianceError, ImageUnreadable, InputTooLarge, NotInLoop
 from models.files import FILE_SYSTEM, FileSystem, refusal
 from models.image_headers import read_header
-from models.uninterrupted import to_its_end
+from models.uninterrupted import in_thread, to_its_end
 from models.wire.project_data import ImageData, ProjectData
 from trainer_companion.children import ChildFailed
 from trainer_companion.inspecting import Inspect, inspected
@@ -126,11 +126,11 @@ class Images:
         try:
             return await self._fetch(source, ids, progress, functools.partial(inspected, jpegs))
         finally:
-            await to_its_end(asyncio.to_thread(jpegs.close))
+            await in_thread(jpegs.close)
 
     async def _fetch(self, source: Source, ids: Sequence[str], progress: Progress, inspect: Inspect) -> Fetched:
         ids = list(dict.fromkeys(ids))
-        stored, missing, damaged = await asyncio.to_thread(self._there, ids)
+        stored, missing, damaged = await in_thread(self._there, ids)
         under_way = _UnderWay(len(ids), progress, stored, damaged)
         under_way.tell()
 
@@ -147,13 +147,7 @@ class Images:
 
         storing = asyncio.create_task(self._store(under_way, inspect))
         fetching = asyncio.create_task(_several(get, missing))
-        try:
-            await asyncio.wait({storing, fetching}, return_when=asyncio.FIRST_COMPLETED)
-            if not storing.done():
-                await fetching
-        finally:
-            fetching.cancel()
-            await to_its_end(_ended(fetching, under_way, storing))
+        await to_its_end(_ended(fetching, under_way, storing), interrupt=fetching.cancel)
         progress(1.0)
         return Fetched({id: stored[id] for id in ids if id in stored}, under_way.skipped)
 
@@ -294,13 +288,16 @@ def _size_of(path: Path) -> tuple[int, int] | None:
 
 
 async def _ended(fetching: asyncio.Task[None], under_way: _UnderWay, storing: asyncio.Task[None]) -> None:
-    """Have what has come stored, once nothing comes any more. Raises what storing raises."""
+    """Have what has come stored, once nothing comes any more. Raises what storing raises, else what fetching raises."""
+    await asyncio.wait({storing, fetching}, return_when=asyncio.FIRST_COMPLETED)
+    fetching.cancel()  # one of them has ended: nobody stores what would still come
     await asyncio.gather(fetching, return_exceptions=True)
     last = asyncio.create_task(under_way.coming.put(None))
     # What is full is emptied by nobody once storing has failed.
     await asyncio.wait({last, storing}, return_when=asyncio.FIRST_COMPLETED)
     last.cancel()
     await storing
+    await fetching
 
 
 async def _several(work: Callable[..., Awaitable[None]], items: Sequence[object]) -> None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from models.errors import BundleError, InputTooLarge
 from models.files import refusal
+from models.uninterrupted import in_thread
 from trainer_companion import job as jobs
 from trainer_companion import look
 from trainer_companion.children import Child, ChildFailed
@@ -92,13 +93,13 @@ async def _pictures(work: Workplace) -> list[look.Sight]:
         ids += (await work.project.data(state)).image_ids
     ids = list(dict.fromkeys(ids))
     fetched = await images.fetch(work.project, ids, lambda share: work.tell(0.1 + 0.4 * share))
-    await asyncio.to_thread(images.keep_only, ids)
+    await in_thread(images.keep_only, ids)
     return [look.Sight(id=id, file=stored.file_name) for id, stored in fetched.stored.items()]
 
 
 async def _write(work: Workplace, folder: Path, task: look.Task) -> None:
     try:
-        await asyncio.to_thread(work.files.write_atomically, folder / look.TASK, task.model_dump_json().encode())
+        await in_thread(work.files.write_atomically, folder / look.TASK, task.model_dump_json().encode())
     except OSError as error:
         raise refusal(error, "write down what to look at") from error
 

@@ -14,6 +14,7 @@ from models.files import FILE_SYSTEM, FileSystem, refusal
 from models.identity import UUIDS_FILE, node_uuid
 from models.loop.client import LoopClient
 from models.loop.node import MakeSocket, make_socket
+from models.uninterrupted import in_thread, to_its_end
 from models.wire.training import Context, PretrainedModel, SocketResponse, TrainingStatus
 from trainer_companion import job as jobs
 from trainer_companion import learning_curve, publish, recipes, samples
@@ -191,7 +192,7 @@ class Trainer:
         except LoopError as error:
             log.info("the Loop will hear of it later: %s", error)
 
-    # ── what it is told to do ───────────────────────────────────────────────────────────────────────────────────────
+    # ── what it is told to do: once begun, each is done to its end, also where nobody waits for the answer any more ───
 
     async def begin(
         self, organization: Any = None, project: Any = None, details: Any = None, *_more: Any
@@ -202,46 +203,51 @@ class Trainer:
                 raise InvalidInput("beginning fails, as it was told to (/error_configuration)")
             if self.run is not None:
                 return _refused(f"{self.run.name} is still active")
-            run = new_run(organization, project, details, now=self._now())
-            holder = await asyncio.to_thread(self._claim, run)
-            if holder is not None:
-                return _refused(f"the training slot is held by {holder}")
-            try:
-                await asyncio.to_thread(self._clear_former_trainings, run)
-                await asyncio.to_thread(self._tools.store.write, run)
-            except BaseException:
-                self.slot.release()
-                raise
-            log.info("begin %s", run.name)
-            self._begin(self._walk_for(run))
-            return SocketResponse(success=True)
+            return await to_its_end(self._take_on(new_run(organization, project, details, now=self._now())))
+
+    async def _take_on(self, run: Run) -> SocketResponse:
+        holder = await in_thread(self._claim, run)
+        if holder is not None:
+            return _refused(f"the training slot is held by {holder}")
+        try:
+            await in_thread(self._clear_former_trainings, run)
+            await in_thread(self._tools.store.write, run)
+        except BaseException:
+            self.slot.release()
+            raise
+        log.info("begin %s", run.name)
+        self._begin(self._walk_for(run))
+        return SocketResponse(success=True)
 
     async def stop(self) -> None:
         """End a running training and keep its model. In every other state nothing happens, as with upstream."""
         async with self._changing:
-            if self.walk is None or not await self.walk.stop():
+            if self.walk is None or not await to_its_end(self.walk.stop()):
                 log.info("asked to stop while %s: nothing to do", self.state)
 
     async def abort(self) -> None:
         """Throw the training away; on return it is gone."""
         async with self._changing:
-            walk, working = self.walk, self._working
-            if walk is None or working is None:
-                return
-            log.info("aborting %s", walk.run.name)
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-            if self.walk is None:
-                return  # it came to its end at this very moment
-            run = walk.run
-            run.aborted, run.state = True, "ready_for_cleanup"
-            walk.errors, walk.during = {}, run.state
-            try:
-                await self._finish(run)
-            except DetectorApplianceError as error:
-                # The disk resists: the cleaning up is tried again like every other stage.
-                log.error("cannot clean up: %s", error)
-                self._begin(self._walk_for(run))
+            await to_its_end(self._throw_away())
+
+    async def _throw_away(self) -> None:
+        walk, working = self.walk, self._working
+        if walk is None or working is None:
+            return
+        log.info("aborting %s", walk.run.name)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        if self.walk is None:
+            return  # it came to its end at this very moment
+        run = walk.run
+        run.aborted, run.state = True, "ready_for_cleanup"
+        walk.errors, walk.during = {}, run.state
+        try:
+            await self._finish(run)
+        except DetectorApplianceError as error:
+            # The disk resists: the cleaning up is tried again like every other stage.
+            log.error("cannot clean up: %s", error)
+            self._begin(self._walk_for(run))
 
     def forget(self) -> None:
         """For tests: what failed, and what shall fail."""
@@ -269,7 +275,7 @@ class Trainer:
     async def _work(self, walk: Walk) -> None:
         while True:
             try:
-                holder: str | None = await asyncio.to_thread(self._claim, walk.run)
+                holder: str | None = await in_thread(self._claim, walk.run)
                 walk.errors.pop("training_slot", None)
             except DetectorApplianceError as error:
                 holder = walk.errors["training_slot"] = str(error)
@@ -302,8 +308,8 @@ class Trainer:
             accuracy=run.best.accuracy if run.best is not None else None,
             errors=run.errors,
         )
-        await asyncio.to_thread(self._clean_up, run)
-        await asyncio.to_thread(self._tools.store.finish, last)
+        await in_thread(self._clean_up, run)
+        await in_thread(self._tools.store.finish, last)
         self.last, self.ended, self.walk = last, self.walk, None
         self.slot.release()
         log.info("%s: %s", run.name, last.outcome)

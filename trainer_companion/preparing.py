@@ -9,6 +9,7 @@ import uuid
 
 from models.errors import BundleError, InputTooLarge
 from models.files import refusal
+from models.uninterrupted import in_thread
 from trainer_companion import dataset, download
 from trainer_companion.loop_dataset import describe, splits
 from trainer_companion.stages import HopelessError
@@ -40,7 +41,7 @@ async def download_data(work: Workplace) -> None:
     try:
         document = await asyncio.to_thread(lambda: json.dumps(made.document).encode())
         path = work.folders.project(run) / dataset.ANNOTATIONS
-        await asyncio.to_thread(work.files.write_atomically, path, document)
+        await in_thread(work.files.write_atomically, path, document)
     except OSError as error:
         raise refusal(error, "write down what is on the pictures") from error
     if made.unknown:

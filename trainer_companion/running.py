@@ -13,6 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from models.bundle import MODEL_JSON
+from models.uninterrupted import in_thread
 from trainer_companion import job as jobs
 from trainer_companion import progress
 from trainer_companion.children import Child, ChildFailed
@@ -70,7 +71,7 @@ class Running:
         if run.stopping and self._has_model():  # it was on its way to the end when this program was killed
             return
         folder = await self._work.make_folder(self._work.folders.job(run))
-        await asyncio.to_thread(jobs.write, folder, self._job(), self._work.files)
+        await in_thread(jobs.write, folder, self._job(), self._work.files)
         self._watched.words = self._child.words
         try:
             await self._child.start(self._command(folder, self._processes()), jobs.environment())
@@ -154,7 +155,7 @@ class Running:
                         watched.progress = event
                         watched.curve.add(event)
                         self._work.tell(min(max(event.share, 0.0), 1.0))
-                        await asyncio.to_thread(watched.curve.keep, event)
+                        await in_thread(watched.curve.keep, event)
                     case Best():
                         run.best, run.best_is_told = event, False
                         await self._work.save()

@@ -14,7 +14,7 @@ from models.errors import DetectorApplianceError, LoopUnreachable
 from models.files import FileSystem
 from models.loop.client import LoopClient
 from models.loop.node import LoopNode
-from models.uninterrupted import to_its_end
+from models.uninterrupted import in_thread
 from models.wire.training import TrainingOut
 from trainer_companion import findings, learning_curve, preparing, publish
 from trainer_companion.learning_curve import LearningCurve
@@ -135,7 +135,7 @@ class Walk:
         async with self._saving:
             copy = self.run.model_copy(deep=True)
             # A thread writes on when this task is cancelled; the next must not write beside it.
-            await to_its_end(asyncio.to_thread(self._tools.store.write, copy))
+            await in_thread(self._tools.store.write, copy)
 
     async def sync(self, *, at_last: bool = False, again: bool = False) -> None:
         """Tell the Loop of the best model, if it does not know of it; `again`: if it does, too. `at_last`: tests that want

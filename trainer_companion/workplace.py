@@ -11,6 +11,7 @@ from models.bundle import MODEL_JSON, Bundle, open_bundle
 from models.bundle_zip import DEFAULT_LIMITS, unpack
 from models.files import FileSystem, refusal
 from models.loop.project import LoopProject
+from models.uninterrupted import in_thread
 from trainer_companion.bases import Base, open_base
 from trainer_companion.run_state import Folders, Run
 from trainer_companion.settings import TrainerSettings
@@ -34,7 +35,7 @@ class Workplace:
     async def make_folder(self, folder: Path) -> Path:
         """Have a folder. Raises `StorageRefused`."""
         try:
-            await asyncio.to_thread(self.files.make_folders, folder)
+            await in_thread(self.files.make_folders, folder)
         except OSError as error:
             raise refusal(error, f"make the folder {folder}") from error
         return folder
@@ -42,7 +43,7 @@ class Workplace:
     async def remove(self, path: Path) -> None:
         """Have it not. Raises `StorageRefused`."""
         try:
-            await asyncio.to_thread(self.files.remove_tree, path)
+            await in_thread(self.files.remove_tree, path)
         except OSError as error:
             raise refusal(error, f"remove {path}") from error
 
@@ -64,7 +65,7 @@ class Workplace:
             zipped = to.with_name(f"{to.name}.zip")
             await self.make_folder(to.parent)
             await self.project.download_model(model_id, PYTORCH, zipped, max_bytes=DEFAULT_LIMITS.zip_bytes)
-            await asyncio.to_thread(self._unpack, zipped, to)
+            await in_thread(self._unpack, zipped, to)
 
     def _unpack(self, zipped: Path, to: Path) -> None:
         """Present means complete: unpacked under another name, which it loses when all is there."""

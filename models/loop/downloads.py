@@ -19,7 +19,7 @@ from models.files import FileSystem
 from models.loop.answers import failure
 from models.loop.receiving import Part, Progress, Receiver, safe_file_name
 from models.loop.session import LoopSession
-from models.uninterrupted import to_its_end
+from models.uninterrupted import in_thread, to_its_end
 
 BLOCK = 1024 * 1024
 """Bytes that are hashed and written at once: a hop to a thread costs more than a piece from the network is worth."""
@@ -63,7 +63,7 @@ class Downloader:
         Raises `InputTooLarge` and `StorageRefused` (nothing stays), and every `LoopError` (the partial file stays).
         """
         receiver = Receiver(self.session.url + path, to, max_bytes, self.files)
-        part = await to_its_end(asyncio.to_thread(receiver.find_part))
+        part = await in_thread(receiver.find_part)
         headers = {} if part is None else {"range": f"bytes={part.synced}-", "if-range": str(part.proof)}
         for asked in (headers, {}):
             async with self.session.answer("GET", path, login=False, headers=asked) as response:
@@ -78,53 +78,51 @@ class Downloader:
                     continue  # it is another file by now: all of it, then
                 else:
                     raise await self._refusal(response, wish)
-                pieces = self.session.pieces(response)
+                pieces, rest = self.session.pieces(response), bytearray()
                 try:
                     await to_its_end(asyncio.to_thread(begin, of), interrupt=receiver.interrupt)
-                    await self._receive(pieces, receiver, progress)
-                    sha256 = await to_its_end(asyncio.to_thread(receiver.finish))
+                    await self._receive(pieces, rest, receiver, progress)
+                    sha256 = await in_thread(receiver.finish)
                 finally:
-                    await to_its_end(asyncio.to_thread(receiver.stop))
+                    await in_thread(receiver.stop, bytes(rest))
                 name = safe_file_name(response.headers.get("content-disposition", ""), file_name)
                 return Download(to, receiver.received, sha256, name)
         raise AssertionError("the second request asks for no range")
 
-    async def _receive(self, pieces: AsyncIterator[bytes], receiver: Receiver, progress: Progress | None) -> None:
-        """Stream the body to the disk. Whatever ends it early, what came before is written."""
-        block = bytearray()
+    async def _receive(
+        self, pieces: AsyncIterator[bytes], rest: bytearray, receiver: Receiver, progress: Progress | None
+    ) -> None:
+        """Stream the body to the disk. `rest` is what has come and is not written yet, if something ends it early."""
         waited, came = 0.0, 0  # with the network; waiting for the disk does not count
         unsynced, synced_at = 0, self.now()
         if progress is not None:
             progress(receiver.received, receiver.size)
-        try:
-            while True:
-                before = self.now()
-                piece = await anext(pieces, b"")
-                after = self.now()
-                if not piece:
-                    break
-                block += piece
-                came += len(piece)
-                waited += max(0.0, after - before)
-                if came >= SLOWEST_BYTES:
-                    waited, came = 0.0, 0
-                elif waited >= SLOWEST_S:
-                    raise LoopUnreachable(
-                        f"the Learning Loop at {self.session.url} sends less than {SLOWEST_BYTES // 1024} KiB in "
-                        f"{SLOWEST_S:.0f} s; the download will go on from here another time"
-                    )
-                due = after - synced_at >= SYNC_AFTER_S or unsynced + len(block) >= SYNC_EVERY
-                if len(block) >= BLOCK or due:
-                    full, block = block, bytearray()
-                    await to_its_end(asyncio.to_thread(receiver.write, bytes(full), due))
-                    unsynced += len(full)
-                    if due:
-                        unsynced, synced_at = 0, self.now()
-                    if progress is not None:
-                        progress(receiver.received, receiver.size)
-        finally:
-            if block:
-                await to_its_end(asyncio.to_thread(receiver.write, bytes(block), False))
+        while True:
+            before = self.now()
+            piece = await anext(pieces, b"")
+            after = self.now()
+            if not piece:
+                break
+            rest += piece
+            came += len(piece)
+            waited += max(0.0, after - before)
+            if came >= SLOWEST_BYTES:
+                waited, came = 0.0, 0
+            elif waited >= SLOWEST_S:
+                raise LoopUnreachable(
+                    f"the Learning Loop at {self.session.url} sends less than {SLOWEST_BYTES // 1024} KiB in "
+                    f"{SLOWEST_S:.0f} s; the download will go on from here another time"
+                )
+            due = after - synced_at >= SYNC_AFTER_S or unsynced + len(rest) >= SYNC_EVERY
+            if len(rest) >= BLOCK or due:
+                unsynced += len(rest)
+                await in_thread(receiver.write, _taken(rest), due)
+                if due:
+                    unsynced, synced_at = 0, self.now()
+                if progress is not None:
+                    progress(receiver.received, receiver.size)
+        if rest:
+            await in_thread(receiver.write, _taken(rest), False)
         if progress is not None:
             progress(receiver.received, receiver.size)
 
@@ -135,6 +133,13 @@ class Downloader:
             "is that a Learning Loop, and LOOP_HOST right?",
             response.status_code,
         )
+
+
+def _taken(rest: bytearray) -> bytes:
+    """All of it, which is nobody else's business any more."""
+    block = bytes(rest)
+    rest.clear()
+    return block
 
 
 def described(url: str, response: httpx.Response, size: int | None = None) -> Part:

@@ -143,13 +143,20 @@ class Receiver:
             self._files.sync_folder(self._to.parent)
         return self._hash.hexdigest()
 
-    def stop(self) -> None:
-        """Keep what has come for another time. Nothing to do after `finish`."""
+    def stop(self, rest: bytes = b"") -> None:
+        """Keep what has come for another time, with the `rest` that is not written yet. Nothing to do after `finish`.
+
+        Raises nothing: what ended the download is what counts.
+        """
         if self._file is None:
             return
         try:
+            with contextlib.suppress(InputTooLarge, StorageRefused):  # then nothing is kept
+                if rest:
+                    self.write(rest, False)
             with contextlib.suppress(OSError):  # then less of it will be trusted
-                self._sync()
+                if self._file is not None:
+                    self._sync()
         finally:
             self._close()
 

@@ -16,6 +16,7 @@ import engineio.base_client
 import socketio
 
 from models.errors import LoopUnreachable
+from models.uninterrupted import to_its_end
 
 PATH = "/ws/socket.io"
 
@@ -105,15 +106,23 @@ class SocketIO:
         return bool(self._sio.connected) and self._sio.eio.state == "connected" and not self._gone.is_set()
 
     async def open(self) -> None:
+        # In a task of its own: the library waits in a way that may lose a cancellation (before Python 3.12).
+        connecting = asyncio.ensure_future(
+            self._sio.connect(self._url, socketio_path=PATH, wait_timeout=NAMESPACE_WITHIN_S)
+        )
         try:
             with anyio.fail_after(OPEN_WITHIN_S):
-                await self._sio.connect(self._url, socketio_path=PATH, wait_timeout=NAMESPACE_WITHIN_S)
+                await asyncio.wait({connecting})
+            connecting.result()
         except TimeoutError as error:
             raise LoopUnreachable(f"no Socket.IO connection to {self._url} within {OPEN_WITHIN_S:.0f} s") from error
         except Exception as error:
             # The library passes on whatever it stumbles over in an answer: KeyError, IndexError, ValueError, ...
             reason = self._refusal or _AIOHTTP.sub(r"\1", str(error)) or type(error).__name__
             raise LoopUnreachable(f"no Socket.IO connection to {self._url} ({reason[:200]})") from error
+        finally:
+            connecting.cancel()
+            await asyncio.gather(connecting, return_exceptions=True)
         if not self.is_open:
             raise LoopUnreachable(f"the Socket.IO connection to {self._url} ended as soon as it was made")
 
@@ -142,12 +151,7 @@ class SocketIO:
 
     async def close(self) -> None:
         # A node that is ended while it closes a lost connection must not leave half of it behind.
-        closing = asyncio.ensure_future(self._close())
-        try:
-            await asyncio.shield(closing)
-        except asyncio.CancelledError:
-            await asyncio.gather(closing, return_exceptions=True)
-            raise
+        await to_its_end(self._close())
 
     async def _close(self) -> None:
         try:

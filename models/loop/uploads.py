@@ -5,10 +5,10 @@ All parts are named `files`. Pictures are sent as they lie in memory, files as t
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +18,7 @@ import httpx
 
 from models.errors import StorageRefused
 from models.files import refusal
+from models.uninterrupted import in_thread
 
 PIECE = 256 * 1024
 """Bytes that are given to the network at once; each piece has the time-out of one write to leave."""
@@ -76,14 +77,12 @@ class MultipartBody(httpx.AsyncByteStream):
                         await self._throttle(len(piece))
                     yield piece
                 continue
-            file, size = await asyncio.to_thread(_open, *section), section[1]
-            try:
+            with ExitStack() as opened:  # by whom it is closed also where nobody waits for it to be opened
+                file, size = await in_thread(_open, *section, opened), section[1]
                 while size > 0:
-                    block = await asyncio.to_thread(_read, file, min(size, PIECE))
+                    block = await in_thread(_read, file, min(size, PIECE))
                     size -= len(block)
                     yield block
-            finally:
-                file.close()
         if self._sending is not None:
             self._sending(False)
 
@@ -151,13 +150,12 @@ def _pieces(whole: bytes, most: int) -> Iterator[bytes]:
         yield bytes(view[start : start + most])
 
 
-def _open(path: Path, size: int) -> BinaryIO:
+def _open(path: Path, size: int, opened: ExitStack) -> BinaryIO:
     try:
-        file = path.open("rb")
+        file = opened.enter_context(path.open("rb"))
     except OSError as error:
         raise refusal(error, f"send {path}") from error
     if os.fstat(file.fileno()).st_size != size:
-        file.close()
         raise StorageRefused(f"{path} changed while it was sent; send it again when nobody writes to it")
     return file
 

@@ -13,51 +13,12 @@ import pytest
 from converter_companion import convert as conversion
 from converter_companion import node as module
 from converter_companion.node import ConverterNode
-from models.files import FileSystem
 from tests.service.converter.converters import SOON, TEXTS, own_settings
 from tests.service.loop_server.pictures import jpeg
 from tests.service.loop_server.shop import Shop, model_zip, zip_bytes
 from tests.service.running_loop import RunningLoop
+from tests.support.held_threads import Held, HeldFiles
 from tests.support.raw_server import on_loopback
-
-
-class Held:
-    """A thread that is held where it was met, until it is let go."""
-
-    def __init__(self) -> None:
-        self.met, self.go_on = threading.Event(), threading.Event()
-
-    def here(self) -> None:
-        self.met.set()
-        assert self.go_on.wait(SOON)
-
-
-class HeldFiles(FileSystem):
-    """Holds the thread that comes to `step` for the file or folder `name`."""
-
-    def __init__(self, held: Held, step: str, name: str) -> None:
-        self._held, self._step, self._name = held, step, name
-
-    def _meet(self, step: str, path: Path) -> None:
-        if (step, path.name) == (self._step, self._name):
-            self._held.here()
-
-    def make_folders(self, folder: Path) -> None:
-        self._meet("make folders", folder)
-        super().make_folders(folder)
-
-    def write_file(self, path: Path, chunks: Any) -> int:
-        self._meet("write", path)
-        return super().write_file(path, chunks)
-
-    def remove_tree(self, path: Path) -> None:
-        if path.exists():
-            self._meet("remove", path)
-        super().remove_tree(path)
-
-    def write_atomically(self, path: Path, data: bytes) -> None:
-        self._meet("remember", path)
-        super().write_atomically(path, data)
 
 
 @pytest.fixture
@@ -120,7 +81,7 @@ def test_a_conversion_that_does_not_end_keeps_nobody_waiting(
 
     async def story() -> None:
         node = await started(loop, tmp_path, convert=convert)
-        assert await asyncio.to_thread(held.met.wait, SOON)
+        await held.is_met()
         await node.close()
         await node.connection.close()
         held.go_on.set()
@@ -143,7 +104,7 @@ def closed_while_held(loop: RunningLoop, folder: Path, held: Held, **parts: Any)
 
     async def story() -> None:
         node = await started(loop, folder, **parts)
-        assert await asyncio.to_thread(held.met.wait, SOON)
+        await held.is_met()
         closing = asyncio.ensure_future(node.close())
         done, _ = await asyncio.wait([closing], timeout=0.2)
         held.go_on.set()

@@ -12,6 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from models.files import FILE_SYSTEM
+from tests.support.held_threads import Held, HeldFiles
+from trainer_companion import children
 from trainer_companion.children import GROUP_FILE, LAUNCHER, LOG_FILE, Child, ChildFailed, end_leftover
 
 FAMILY = """
@@ -32,6 +35,9 @@ time.sleep(600)
 signal.signal(signal.SIGTERM, lambda *_: print("launcher was asked", flush=True))
 sys.exit(subprocess.call([sys.executable, "-c", worker]))
 """
+
+NOBODY = 2**22 + 1
+"""No process has this number: it is above the most that there may be."""
 
 
 def alive(pid: int) -> bool:
@@ -204,3 +210,54 @@ def test_a_cancellation_that_comes_together_with_a_line_is_not_lost(tmp_path: Pa
         assert listening.cancelled()
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("ticks", range(6))
+def test_a_cancellation_that_comes_together_with_the_end_is_not_lost(tmp_path: Path, ticks: int) -> None:
+    async def story() -> None:
+        reader, over = asyncio.StreamReader(), asyncio.Event()
+        child = Child(tmp_path)
+        process = SimpleNamespace(stdout=reader, returncode=None, pid=NOBODY, wait=over.wait)
+        child._process = process  # type: ignore[assignment] # all that ending needs
+
+        async def end() -> None:
+            await child.end()
+            await asyncio.sleep(60)  # it goes on with something else
+
+        ending = asyncio.create_task(end())
+        await asyncio.sleep(0.01)
+        reader.feed_eof()
+        over.set()
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        ending.cancel()
+        await asyncio.wait([ending], timeout=5)
+        assert ending.cancelled()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("what", ["the group", "a line", "the leftover"])
+def test_a_child_that_is_left_off_is_not_written_about_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Its folder may be cleared by then."""
+    held = Held()
+    child = Child(tmp_path, HeldFiles(held, "remember", GROUP_FILE) if what == "the group" else FILE_SYSTEM)
+    if what != "the group":
+        monkeypatch.setattr(children, "_append" if what == "a line" else "end_leftover", lambda *_: held.here())
+
+    async def work() -> None:
+        try:
+            if what == "a line":
+                await child.note([b"a line"])
+            else:
+                await child.start([sys.executable, "-c", "pass"], {})
+        finally:
+            await child.end()
+
+    async def story() -> None:
+        assert not await held.cancelled(work())
+
+    asyncio.run(story())
+    assert not (tmp_path / GROUP_FILE).exists()

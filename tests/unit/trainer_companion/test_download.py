@@ -19,6 +19,7 @@ from models.files import FILE_SYSTEM, FileSystem
 from models.wire.project_data import ImageData, ProjectData
 from tests.service.loop_server.pictures import jpeg
 from tests.support.crashing_files import disks_after_every_cut
+from tests.support.held_threads import Held, HeldFiles
 from tests.support.virtual_time import in_virtual_time, run_in_virtual_time
 from trainer_companion import download, inspecting
 from trainer_companion.children import ChildFailed
@@ -307,5 +308,41 @@ def test_storing_that_fails_while_everything_else_has_come_ends_it(tmp_path: Pat
         release.set()
         with pytest.raises(ChildFailed, match="no decoder"):
             await asyncio.wait_for(fetching, 20)
+
+    asyncio.run(story())
+
+
+class AtOnce(Loop):
+    """Takes no time; but one picture never comes."""
+
+    async def download_image(self, image_id: str) -> bytes:
+        if image_id == "never":
+            await asyncio.Event().wait()
+        return self.pictures[image_id]
+
+
+def test_who_is_cancelled_is_cancelled_whatever_becomes_of_the_pictures_that_came(tmp_path: Path) -> None:
+    """Else the training would go on to its next try, and who closes the trainer would wait for its end for ever."""
+    held, loop = Held(), AtOnce({"one": jpeg(1)})
+
+    def inspect(_pictures: Sequence[tuple[Path, bytes]]) -> list[Stored | DetectorApplianceError]:
+        held.here()
+        raise ChildFailed("the decoder does not start")
+
+    async def story() -> None:
+        images = Images(tmp_path, inspect=inspect)
+        assert not await held.cancelled(images.fetch(loop, ["one", "never"], nobody))
+
+    asyncio.run(story())
+
+
+def test_what_an_earlier_try_left_is_not_cleared_away_behind_its_back(tmp_path: Path) -> None:
+    """A next try fetches into the same folder, under the same preliminary names."""
+    held, loop = Held(), AtOnce({"one": jpeg(1)})
+    (tmp_path / "one.jpg.incoming").write_bytes(b"half")
+
+    async def story() -> None:
+        images = Images(tmp_path, HeldFiles(held, "remove", "one.jpg.incoming"))
+        assert not await held.cancelled(images.fetch(loop, ["one"], nobody))
 
     asyncio.run(story())

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import os
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO
 
+import httpx
 import pytest
 
 from models.errors import InputTooLarge, LoopBusy, LoopUnreachable, NoRoom, NotInLoop
 from models.files import FileSystem
 from models.loop.client import LoopClient
 from models.loop.downloads import Download
+from models.loop.session import LoopSession
 from tests.support.raw_server import Asked, RawServer, json_response, on_loopback, raw_server, reset, response
 
 ZIP = random.Random(7).randbytes(3_000_000)
@@ -327,6 +330,46 @@ async def test_a_cancelled_download_ends_at_once_and_can_be_gone_on_with(tmp_pat
     assert (tmp_path / "model").read_bytes() == ZIP[: (tmp_path / "model").stat().st_size]
     part = (tmp_path / "model").stat().st_size
     assert f'"synced":{part}' in (tmp_path / "model.part-of").read_text()
+
+
+def test_a_full_disk_does_not_keep_a_download_from_being_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever cancels a task and waits for its end would wait for ever, for it would go on with something else."""
+
+    class Full(FileSystem):
+        def create_exclusive(self, path: Path) -> BinaryIO:
+            if path.name != "model":
+                return super().create_exclusive(path)
+            path.touch()
+            return os.fdopen(os.open("/dev/full", os.O_WRONLY | os.O_CLOEXEC), "wb", buffering=0)
+
+    taken, hung_up = asyncio.Event(), asyncio.Event()
+    pieces_of = LoopSession.pieces
+
+    async def pieces(session: LoopSession, response: httpx.Response) -> AsyncIterator[bytes]:
+        async for piece in pieces_of(session, response):
+            yield piece
+            taken.set()
+
+    async def stuck(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(response("200 OK", ZIP, etag='"one"')[:100_000])
+        await writer.drain()
+        await hung_up.wait()
+
+    @on_loopback
+    async def story() -> None:
+        async with raw_server(stuck) as server:
+            task = asyncio.create_task(fetch(server, tmp_path / "model", files=Full()))
+            await taken.wait()
+            task.cancel()
+            await asyncio.wait([task])
+            hung_up.set()
+            assert task.cancelled()
+
+    monkeypatch.setattr(LoopSession, "pieces", pieces)
+    story()
+    assert names(tmp_path) == []
 
 
 @on_loopback

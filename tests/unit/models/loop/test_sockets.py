@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import engineio.base_client
@@ -284,3 +285,44 @@ def test_the_support_is_a_loop_that_refuses_who_has_no_session() -> None:
             await socket.close()
 
     story()
+
+
+@on_loopback
+async def test_who_is_cancelled_while_it_connects_is_heard_though_the_library_is_deaf() -> None:
+    """It waits by `asyncio.wait_for`, which takes a cancellation for none that comes with what was waited for."""
+    socket, connecting = connection("127.0.0.1:1"), asyncio.Event()
+
+    async def deaf(*_: object, **__: object) -> None:
+        connecting.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    socket._sio.connect = deaf
+    opening = asyncio.create_task(socket.open())
+    await connecting.wait()
+    opening.cancel()
+    await asyncio.wait([opening])
+    await socket.close()
+    assert opening.cancelled()
+
+
+@on_loopback
+async def test_who_is_cancelled_twice_leaves_no_half_of_a_connection() -> None:
+    socket, closing, go_on = connection("127.0.0.1:1"), asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        closing.set()
+        await go_on.wait()
+
+    socket._sio.disconnect = slow
+    close = asyncio.create_task(socket.close())
+    await closing.wait()
+    for _ in range(2):
+        close.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert not close.done()
+    go_on.set()
+    await asyncio.wait([close])
+    assert close.cancelled()
+    assert socket._http.closed

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from models.errors import AlreadyInLoop, LoopBusy, LoopRefused, LoopUnreachable, StorageRefused
 from models.loop.client import ImageUpload, LoopClient, LoopProject
+from models.loop.uploads import files_body
+from tests.support.held_threads import Held
 from tests.support.raw_server import Asked, RawServer, json_response, on_loopback, raw_server, reset, response
 
 BATCH = [ImageUpload(str(number), bytes([number]) * 300_000, b'{"tags": []}') for number in range(5)]
@@ -166,3 +169,27 @@ def test_a_file_that_changes_while_it_is_sent_is_told(tmp_path: Path, content: b
         await client.close()
 
     story()
+
+
+def test_a_file_that_is_being_opened_while_nobody_wants_it_any_more_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "weights").write_bytes(b"w" * 10)
+    held, opened = Held(), []
+
+    class Slow(type(tmp_path)):  # type: ignore[misc] # the class of this system's paths
+        def open(self, *how: Any, **options: Any) -> Any:
+            held.here()
+            opened.append(super().open(*how, **options))
+            return opened[0]
+
+    async def send() -> None:
+        async with aclosing(aiter(files_body([(Slow(tmp_path / "weights"), 10)]))) as pieces:  # type: ignore[type-var]
+            async for _ in pieces:
+                pass
+
+    async def story() -> None:
+        assert not await held.cancelled(send())
+        assert [file.closed for file in opened] == [True]
+
+    asyncio.run(story())

@@ -34,8 +34,8 @@ def findings(box: Box) -> dict[str, dict[str, Any]]:
     return {each["code"]: each for each in answer.json() if each["code"] not in OF_THIS_MACHINE}
 
 
-def test_a_box_that_is_well_has_no_findings(box: Box) -> None:
-    assert findings(box) == {}
+def test_a_box_that_is_well_has_no_findings(make_box: MakeBox) -> None:
+    assert findings(make_box()) == {}
 
 
 def test_what_is_wrong_is_told_with_what_to_do(make_box: MakeBox) -> None:

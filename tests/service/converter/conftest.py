@@ -26,8 +26,9 @@ def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_importable(site, "text_converter", monkeypatch)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLoop]:
+    """Of each test its own: a node looks at all projects that there are."""
     with RunningLoop(tmp_path_factory.mktemp("loop")) as running:
         yield running
 

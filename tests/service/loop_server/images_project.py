@@ -11,7 +11,7 @@ from tests.service.loop_server.conftest import ELSEWHERE
 from tests.service.loop_server.pictures import Parts, jpeg, metadata, pair
 from tests.service.running_loop import RunningLoop
 
-COUNT = itertools.count()
+COUNT = itertools.count(1000)  # of pictures and names that nobody else has; tests that say numbers by hand say small ones
 
 
 class Shop:

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import anyio
+
 from annotator_companion.overlay import overlay
 from annotator_companion.pictures import PictureKey, Pictures
 from annotator_companion.polygons import outline
@@ -205,14 +207,10 @@ class History:
             self._work, self._subject = _Work(tool, picture), subject
         work = self._work
         try:
-            svg, annotation = await self._in_thread(work, _action(turn, picture), data)
+            svg, annotation = await self._in_thread(tool, work, _action(turn, picture), data)
         except DetectorApplianceError:
             self.forget()
             raise
-        except asyncio.TimeoutError as error:
-            self._means.threads.give_one_up()
-            self.forget()
-            raise ModelFailed(f"the tool {tool.name} did not answer within {TOOL_WITHIN_S:.0f} s") from error
         except Exception as error:
             # Supervises tools, which may be anybody's: the person must be told, and the log tells more.
             log.exception("the tool %s failed", tool.name)
@@ -224,12 +222,14 @@ class History:
         return svg
 
     async def _in_thread(
-        self, work: _Work, action: Action, data: AnnotationData
+        self, tool: Tool, work: _Work, action: Action, data: AnnotationData
     ) -> tuple[str, SegmentationAnnotation | None]:
         loop = asyncio.get_running_loop()
-        return await asyncio.wait_for(
-            loop.run_in_executor(self._means.threads, work.answer, action, data), TOOL_WITHIN_S
-        )
+        # Not `asyncio.wait_for`: before Python 3.12 it loses a cancellation that comes together with the answer.
+        with anyio.move_on_after(TOOL_WITHIN_S):
+            return await loop.run_in_executor(self._means.threads, work.answer, action, data)
+        self._means.threads.give_one_up()
+        raise ModelFailed(f"the tool {tool.name} did not answer within {TOOL_WITHIN_S:.0f} s")
 
 
 def _action(turn: Turn, picture: Picture) -> Action:

@@ -21,6 +21,7 @@ from appliance.sessions import Sessions, presented
 from appliance.signing import secret_in
 from appliance.throttle import Throttle
 from models.errors import AccessDenied, InvalidInput, SettingsInvalid, StorageRefused, TooManyTries, WrongPassword
+from models.uninterrupted import in_thread, to_its_end
 
 SIGNING_KEY_FILE = "session.key"
 """Name inside the data folder."""
@@ -133,7 +134,7 @@ class Logins:
             )
         async with self._changing:
             self._refuse_claimed()  # somebody else may have been quicker
-            await self._replace(Kept(password=await self._hashing.hash(password)))
+            await self._keep(Kept(password=await self._hashing.hash(password)))
         log.info("the box was claimed from %s", caller.address or "somewhere")
         return await self.sessions.open(caller.address, agent)
 
@@ -152,7 +153,7 @@ class Logins:
         if self.needs_current(caller):
             await self._demand(current, caller)
         async with self._changing:
-            ended = await self._replace(Kept(password=await self._hashing.hash(password)), session)
+            ended = await self._keep(Kept(password=await self._hashing.hash(password)), session)
         log.info("the password was set from %s; %d sessions have ended", caller.address or "somewhere", ended)
         return ended
 
@@ -164,7 +165,7 @@ class Logins:
             raise InvalidInput("Nobody has set a password for this box yet, so there is none to take away.")
         code = make_code()
         async with self._changing:
-            await self._replace(Kept(code=await self._hashing.hash(plain(code))))
+            await self._keep(Kept(code=await self._hashing.hash(plain(code))))
         log.warning("the password was cleared from %s; every session has ended", caller.address or "somewhere")
         return code
 
@@ -174,8 +175,11 @@ class Logins:
             f"/claim); on this one `{SET_HERE}` works without. Until then other machines can change nothing."
         )
 
-    async def _replace(self, kept: Kept, session: str | None = None) -> int:
-        await asyncio.to_thread(self._passwords.save, kept)
+    async def _keep(self, kept: Kept, session: str | None = None) -> int:
+        return await to_its_end(self._replace(kept, session))
+
+    async def _replace(self, kept: Kept, session: str | None) -> int:
+        await in_thread(self._passwords.save, kept)
         self._kept, self.problem = kept, None
         return await self.sessions.end_all(kept.fingerprint, but=session)
 

@@ -39,6 +39,7 @@ from models.files import FILE_SYSTEM, refusal
 from models.identity import UUIDS_FILE, node_uuid
 from models.images import ImageLimits
 from models.loop.client import LoopClient
+from models.uninterrupted import in_thread, to_its_end
 from models.wire.loop import DetectorStatus
 from models.wire.node_status import AboutResponse, OutboxMode
 from models.zoo import SEED_ORGANIZATION
@@ -242,7 +243,10 @@ class Services:
         or the default says. Raises as `appliance.overlay.change_all`.
         """
         async with self._changing:
-            self.apply(self, await asyncio.to_thread(self._write_and_read, changes))
+            await to_its_end(self._put_into_force(changes))
+
+    async def _put_into_force(self, changes: Mapping[str, Any]) -> None:
+        self.apply(self, await in_thread(self._write_and_read, changes))
 
     def _write_and_read(self, changes: Mapping[str, Any]) -> Settings:
         path = self.settings.data_folder / OVERLAY_FILE

@@ -22,6 +22,7 @@ from access import Evidence
 from appliance.signing import Signer
 from models.errors import StorageRefused
 from models.files import FileSystem, refusal
+from models.uninterrupted import in_thread
 
 FILE_NAME = "sessions.json"
 """Name inside the data folder."""
@@ -185,7 +186,7 @@ class Sessions:
         async with self._writing:
             self._written = self._clock()
             file = _SessionFile(password=self._fingerprint, sessions=list(self._sessions.values()))
-            await asyncio.to_thread(_save, self._place, file.model_dump_json(indent=2).encode() + b"\n")
+            await in_thread(_save, self._place, file.model_dump_json(indent=2).encode() + b"\n")
 
 
 def presented(evidence: Evidence) -> str | None:

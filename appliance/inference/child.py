@@ -121,9 +121,8 @@ class Child:
     async def stop(self, patience: float = 2.0) -> None:
         """Close the channel, upon which it ends by itself; kill it if it has not after `patience` seconds."""
         self._close_channel()
-        try:
-            await asyncio.wait_for(asyncio.shield(self.gone), patience)
-        except asyncio.TimeoutError:
+        await asyncio.wait({self.gone}, timeout=patience)
+        if not self.gone.done():
             self.kill()
         await asyncio.wait({self._watcher})
 

@@ -18,6 +18,7 @@ from models.fastest import Measured, machine, ranked
 from models.files import FileSystem
 from models.runtimes.base import Choice
 from models.undescribed import carried
+from models.uninterrupted import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Chooser:
             measured = await self.measure(bundle, self.cache, self.wanted, self.deadline)
             log.info("measured %s", ", ".join(_in_words(way) for way in measured))
             if ranked(measured):  # what fails today, for want of memory perhaps, may work tomorrow
-                await asyncio.to_thread(memory.remember, conditions, measured)
+                await in_thread(memory.remember, conditions, measured)
         best = ranked(measured)
         if not best:
             reasons = "; ".join(f"{way.choice}: {way.reason}" for way in measured)

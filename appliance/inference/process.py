@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+import anyio
+
 from appliance.inference.channel import Payload
 from appliance.inference.child import Child, Start
 from appliance.inference.region import Region
@@ -63,10 +65,12 @@ class WorkerProcess:
             raise
         worker = WorkerProcess(child, order, region)
         try:
-            await asyncio.wait_for(worker._load(), deadline)
+            # Not `asyncio.wait_for`: before Python 3.12 it loses a cancellation that comes together with the end.
+            with anyio.fail_after(deadline):
+                await worker._load()
         except BaseException as error:
             await worker.stop()
-            if isinstance(error, asyncio.TimeoutError):
+            if isinstance(error, TimeoutError):
                 raise ModelFailed(f"The model did not load within {deadline:g} s") from error
             raise
         return worker

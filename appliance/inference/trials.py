@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from appliance.inference.child import Child, Start
 from appliance.inference.process import error_of
 from models.bundle import Bundle
@@ -63,7 +65,7 @@ async def _one_process(
         with suppress(OSError):  # if it has died already, nothing is heard but that
             child.tell({"folder": str(bundle.folder), "cache": str(cache), "wanted": wanted, "skip": [*map(str, skip)]})
         patience = deadline
-        while (said := await asyncio.wait_for(heard.get(), patience)) is not None:
+        while (said := await _next(heard, patience)) is not None:
             if "failed" in said:
                 raise error_of(said)
             if "trying" in said:
@@ -74,7 +76,7 @@ async def _one_process(
                 trying, patience = None, deadline
             else:
                 return measured, None
-    except asyncio.TimeoutError:
+    except TimeoutError:
         reason = f"did not come to an end within {patience:g} s"
     else:
         reason = f"killed the process that tried it. {child.why_it_died()}"
@@ -83,3 +85,9 @@ async def _one_process(
     if trying is None:
         raise ModelFailed(f"Looking for a way to run the model failed: it {reason}")
     return measured, Measured(trying, None, reason)
+
+
+async def _next(heard: asyncio.Queue[dict[str, Any] | None], patience: float) -> dict[str, Any] | None:
+    """Not by `asyncio.wait_for`: before Python 3.12 that loses a cancellation which comes together with a message."""
+    with anyio.fail_after(patience):
+        return await heard.get()

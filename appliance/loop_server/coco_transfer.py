@@ -24,6 +24,7 @@ from appliance.loop_server.tables import written
 from appliance.zip_stream import ZipStream
 from models.errors import ImageUnreadable, InputTooLarge, InvalidInput, NotInLoop
 from models.images import ImageHeader, ImageLimits, check_picture
+from models.uninterrupted import to_its_end
 from models.wire.image_metadata import ImageMetadata
 from models.wire.model_information import CategoryType
 
@@ -84,7 +85,7 @@ async def import_zip(
     await database.write(make)
     for start in range(0, len(plan.images), AT_ONCE):
         portion = plan.images[start : start + AT_ONCE]
-        await asyncio.shield(_store(services, organization, project, path, portion, done))
+        await to_its_end(_store(services, organization, project, path, portion, done))
     return done
 
 

@@ -41,6 +41,7 @@ from appliance.loop_server.references import forget
 from appliance.loop_server.services import LoopServices
 from appliance.loop_server.tables import written
 from models.errors import AlreadyInLoop, LoopBusy, LoopRefused
+from models.uninterrupted import in_thread, to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -185,13 +186,14 @@ class ModelLibrary:
         checked_format(format)
         model_folder, packed = folder / "model", folder / "packed.zip"
         place = await self._database.read(lambda db: choose(db, records.project_key(db, organization, project)))
-        await asyncio.to_thread(unpack_upload, files, model_folder)
+        await in_thread(unpack_upload, files, model_folder)
         document = await asyncio.to_thread(document_of, model_folder, otherwise)
         for _ in range(TRIES):
             belonging = Belonging(place.model_id, self._host, organization, project.lower(), place.version, format)
-            await asyncio.to_thread(write_zip, model_folder, document, belonging, packed)
+            await in_thread(write_zip, model_folder, document, belonging, packed)
             try:
-                await self._keep(packed, _Entry(organization, project, format, properties_of(document), place, choose))
+                entry = _Entry(organization, project, format, properties_of(document), place, choose)
+                await to_its_end(self._keep(packed, entry))
             except _OutrunError as outrun:
                 place = outrun.place
                 continue

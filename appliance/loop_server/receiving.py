@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +17,9 @@ from appliance.loop_server.model_zips import ReceivedFile
 from models.bundle_zip import DEFAULT_LIMITS
 from models.errors import InputTooLarge, NoRoom
 from models.files import FILE_SYSTEM, FileSystem, refusal
+from models.uninterrupted import in_thread
+
+log = logging.getLogger(__name__)
 
 FREE_SPACE_FLOOR = 200 * 1000 * 1000
 """Bytes that uploads leave free on the disk."""
@@ -29,13 +32,16 @@ async def incoming_folder(below: Path, files: FileSystem = FILE_SYSTEM) -> Async
     """A folder for the length of the block, on the disk of the data. Raises `StorageRefused`, `NoRoom`."""
     folder = below / uuid4().hex
     try:
-        await asyncio.to_thread(files.make_folders, folder)
-    except OSError as error:
-        raise refusal(error, "store the upload") from error
-    try:
+        try:
+            await in_thread(files.make_folders, folder)
+        except OSError as error:
+            raise refusal(error, "store the upload") from error
         yield folder
     finally:
-        await asyncio.to_thread(files.remove_tree, folder)
+        try:
+            await in_thread(files.remove_tree, folder)
+        except OSError as error:  # what came of the upload is what counts; the next start removes it
+            log.warning("%s stays until the next start: %s", folder, error)
 
 
 async def receive_files(request: Request, folder: Path, limit: int, example: str) -> list[ReceivedFile]:
@@ -54,11 +60,11 @@ async def receive_files(request: Request, folder: Path, limit: int, example: str
                     raise InputTooLarge(f"The form has more than {DEFAULT_LIMITS.files} files; a model has few")
                 store.pending += len(chunk)
                 if store.pending >= _WRITE_AT:
-                    await asyncio.to_thread(store.write)
+                    await in_thread(store.write)
             form.finish()
-            await asyncio.to_thread(store.write)
+            await in_thread(store.write)
         finally:
-            await asyncio.to_thread(store.close)
+            await in_thread(store.close)
     except OSError as error:
         raise refusal(error, "store the upload") from error
     return store.received

@@ -27,6 +27,7 @@ from appliance.loop_server.references import forget
 from appliance.loop_server.services import LoopServices
 from appliance.loop_server.tables import written
 from models.errors import NotInLoop
+from models.uninterrupted import in_thread, to_its_end
 from models.wire.model_information import Category
 
 ORGANIZATION, PROJECT = "zauberzeug", "demo"
@@ -216,7 +217,7 @@ async def _make(services: LoopServices, organization: str, wish: Wish, models: S
             ],
             start,
         )
-        await _keep(services, organization, project, images)
+        await to_its_end(_keep(services, organization, project, images))
     for model in models:
         await _add_model(services, organization, project, model)
 
@@ -257,7 +258,7 @@ async def _add_model(services: LoopServices, organization: str, project: str, mo
         async with incoming_folder(services.settings.data_folder / "incoming") as folder:
             files = [ReceivedFile(name, folder / name) for name in contents]
             for file in files:
-                await asyncio.to_thread(file.path.write_bytes, contents[file.name])
+                await in_thread(file.path.write_bytes, contents[file.name])
             await library.add_given(
                 organization, project, model.id, model.version, model.training, format, files, folder
             )

@@ -19,6 +19,7 @@ from appliance.loop_server.references import forget
 from appliance.loop_server.services import LoopServices
 from appliance.loop_server.tables import written
 from models.errors import InputTooLarge, InvalidInput, LoopRefused
+from models.uninterrupted import to_its_end
 
 SYNCED_AT_ONCE = 4
 
@@ -59,7 +60,7 @@ async def store(services: LoopServices, organization: str, project: str, files: 
     Raises `InvalidInput`, `NotInLoop`, `NoRoom`, `StorageRefused`.
     """
     incoming = await asyncio.to_thread(read_form, files, services.image_limits)
-    return await asyncio.shield(_store(services, organization, project, incoming))
+    return await to_its_end(_store(services, organization, project, incoming))
 
 
 async def _store(services: LoopServices, organization: str, project: str, incoming: Sequence[Incoming]) -> Stored:

@@ -21,6 +21,7 @@ from appliance.outbox.delivery import Delivery, Uploads, within
 from appliance.outbox.queue import Outbox, StoredPicture
 from appliance.outbox.verdict import verdict
 from models.errors import DetectorApplianceError, LoopError
+from models.uninterrupted import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Uploader:
         try:
             self._adjust()
             await self._ended()
-            await asyncio.to_thread(self._outbox.set_mode, mode)
+            await in_thread(self._outbox.set_mode, mode)
         finally:
             self._holds -= mode == "stopped"
             self._adjust()
@@ -165,8 +166,10 @@ class Uploader:
         if self._task is None:
             self._state = "paused" if self._paused and self._outbox.mode != "stopped" else "stopped"
 
-    def _has_ended(self, _task: asyncio.Task[None]) -> None:
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
+        if task.cancelled() and not self._ending:  # by nobody here: the event loop itself ends
+            self._started = False
         self._adjust()
 
     async def _ended(self) -> None:

@@ -15,6 +15,7 @@ from appliance.versions.swapping import Swapper
 from models.bundle import Identity
 from models.errors import StorageRefused
 from models.store import ModelStore, StoredModel
+from models.uninterrupted import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Tidier:
         """
         if self.tidied:
             return
-        await asyncio.to_thread(self._fetcher.sweep)
+        await in_thread(self._fetcher.sweep)
         if not self._keeper.state.on_probation:
             await self.prune(wanted)
         self.tidied = True

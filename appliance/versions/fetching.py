@@ -25,6 +25,7 @@ from models.bundle_zip import DEFAULT_LIMITS
 from models.errors import BundleError, InputTooLarge, LoopError, NoRoom, NotInLoop, StorageRefused, UnknownVersion
 from models.files import FileSystem, refusal
 from models.store import ModelStore, StoredModel
+from models.uninterrupted import in_thread, to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class Fetcher:
         wanted, form = step.wanted, step.format
         await self._check_name(self._reference(step), wanted)
         path = self._folder / f"{hashlib.sha256(f'{wanted.id}/{form}'.encode()).hexdigest()[:32]}.zip"
-        await asyncio.to_thread(self._prepare, path)
+        await in_thread(self._prepare, path)
         offer, size = await self._look(wanted, form)
         room = await self._make_room(wanted, size, path)
 
@@ -138,11 +139,11 @@ class Fetcher:
             for failure in known:
                 if failure.zip_sha256 == arrival.zip_sha256:
                     raise BytesFailed(failure.reason, arrival.offer, arrival.zip_sha256)
-            return await self._store_away(step, arrival)
+            return await to_its_end(self._store_away(step, arrival))
         except (BundleError, InputTooLarge) as error:
             raise BytesFailed(str(error), arrival.offer, arrival.zip_sha256) from error
         finally:
-            await asyncio.to_thread(self.sweep)
+            await in_thread(self.sweep)
 
     async def _look(self, wanted: Wanted, form: str) -> tuple[str | None, int | None]:
         """What the Loop says of the file: what tells it from others, and its size."""
@@ -193,11 +194,11 @@ class Fetcher:
             return self._store.put_zip(arrival.path, id=wanted.id, check=check, **reference.model_dump())
 
         try:
-            stored = await asyncio.to_thread(put)
+            stored = await in_thread(put)
         except StorageRefused as error:
             if isinstance(error, NoRoom) or not await self._give_way(reference):
                 raise
-            stored = await asyncio.to_thread(put)
+            stored = await in_thread(put)
         origin = DownloadedModel(
             reference=reference, model_id=wanted.id, offer=arrival.offer, zip_sha256=arrival.zip_sha256
         )
@@ -240,9 +241,12 @@ class Fetcher:
         """Remove models from the disk. Raises `StorageRefused`."""
         for model in models:
             log.info("removing model %s in format %s from the disk", model.version, model.format)
-            with suppress(UnknownVersion):  # somebody was faster
-                await asyncio.to_thread(self._store.remove, model)
-            await self._keeper.note(partial(VersionState.without_model, reference=ModelReference.of(model)))
+            await to_its_end(self._remove(model))
+
+    async def _remove(self, model: StoredModel) -> None:
+        with suppress(UnknownVersion):  # somebody was faster
+            await in_thread(self._store.remove, model)
+        await self._keeper.note(partial(VersionState.without_model, reference=ModelReference.of(model)))
 
     def sweep(self, keep: Path | None = None) -> None:
         """Remove what was downloaded, but for one file and its note. Blocks. Raises nothing: what stays is swept later."""

@@ -11,6 +11,7 @@ from appliance.versions import state as state_file
 from appliance.versions.state import VersionState
 from models.errors import StorageRefused
 from models.files import FileSystem
+from models.uninterrupted import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +43,23 @@ class StateKeeper:
     async def change(self, change: Change) -> None:
         """Write down what `change` makes of the state; one change at a time, each made of what the one before left.
 
-        Raises `StorageRefused` where it cannot be written down; the old state then stands.
+        Who is cancelled while it is being written has changed it all the same. Raises `StorageRefused` where it cannot be
+        written down; the old state then stands.
         """
         async with self._changing:
-            new = change(self._state)
-            if new != self._state:
-                await asyncio.to_thread(state_file.save, self._path, new, self._files)
-            self._state = new
+            new, is_written = change(self._state), False
+
+            def write() -> None:
+                nonlocal is_written
+                state_file.save(self._path, new, self._files)
+                is_written = True
+
+            try:
+                if new != self._state:
+                    await in_thread(write)
+            finally:
+                if is_written:
+                    self._state = new
 
     async def note(self, change: Change) -> None:
         """As `change`, for what has happened already: it counts even if it cannot be written down."""

@@ -34,6 +34,7 @@ from models.bundle import Bundle
 from models.errors import LoopError, StorageRefused, UnknownVersion
 from models.files import FileSystem
 from models.store import ModelStore, StoredModel, version_key
+from models.uninterrupted import in_thread, to_its_end
 from models.wire.node_status import ModelVersionResponse, OperationMode
 
 LOOK_UP_WITHIN_SECONDS = 10.0
@@ -286,7 +287,7 @@ class Versions:
 
     async def add(self, zip_path: Path) -> StoredModel:
         """Take a zip into the store. Raises `BundleError`, `InputTooLarge` or `StorageRefused`."""
-        added = await asyncio.to_thread(self._store.put_zip, zip_path)
+        added = await in_thread(self._store.put_zip, zip_path)
         self._reconsider()
         return added
 
@@ -297,9 +298,12 @@ class Versions:
             raise StorageRefused(
                 f"Version {model.version} serves or is about to; choose another one before removing it"
             )
-        await asyncio.to_thread(self._store.remove, model)
-        await self._keeper.note(lambda state: state.without_model(ModelReference.of(model)))
+        await to_its_end(self._forget(model))
         return model
+
+    async def _forget(self, model: StoredModel) -> None:
+        await in_thread(self._store.remove, model)
+        await self._keeper.note(lambda state: state.without_model(ModelReference.of(model)))
 
     async def reset(self) -> None:
         """Forget modes and failures and remove every model, but for those that ship with the box; for tests."""

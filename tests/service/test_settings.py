@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from appliance import overlay
 from appliance.dashboard import Dashboard
 from models.errors import InvalidInput, SettingsInvalid
 from tests.service.box import STRANGER, Box, settings_for
 from tests.service.photographs import CAT
+from tests.support.held_threads import Held
 
 
 @pytest.fixture
@@ -161,3 +163,21 @@ def test_strangers_change_nothing(unchanged: Box) -> None:
     for method, path in (("PUT", "/api/v1/settings"), ("GET", "/api/v1/keys"), ("POST", "/api/v1/keys")):
         assert unchanged.ask(method, path, client=STRANGER, json={}).status_code == 401
     assert unchanged.ask("DELETE", "/api/v1/keys/lift", client=STRANGER).status_code == 401
+
+
+def test_who_changes_something_and_leaves_has_changed_it(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in force is what the file says."""
+    held = Held()
+    change_all = overlay.change_all
+
+    def slowly(*arguments: Any) -> None:
+        held.here()
+        change_all(*arguments)
+
+    monkeypatch.setattr(overlay, "change_all", slowly)
+
+    async def story() -> None:
+        assert not await held.cancelled(box.services.change_settings({"max_uncertain_threshold": 0.9}))
+
+    box.run(story())
+    assert in_force(box)["max_uncertain_threshold"] == after_restart(box).max_uncertain_threshold == 0.9

@@ -87,6 +87,8 @@ class FakeProcess:
                 message = channel.receive(self.theirs)
             except BlockingIOError:
                 return
+            except ConnectionResetError:  # told once, where the channel was closed with messages unread
+                continue
             if message is None:
                 self.hang_up()
                 if self.polite:

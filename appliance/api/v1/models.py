@@ -19,6 +19,7 @@ from appliance.versions.service import failures_in_words
 from models.errors import InvalidInput, NoRoom
 from models.files import FILE_SYSTEM, refusal
 from models.store import StoredModel
+from models.uninterrupted import in_thread
 
 MAX_ZIP = 512 * MIB
 """Bytes of a model that is sent to the box; what it may unpack to is bounded on its own."""
@@ -153,9 +154,9 @@ async def _receive(request: Request, path: Path, free_space_floor: int) -> None:
                 if len(form.files) > 1:
                     raise InvalidInput(f"The form has several files in the field 'file'; send one model: {EXAMPLE}")
                 if form.files and (data := form.files[0].take()):
-                    await asyncio.to_thread(_write, target, data, path.parent, free_space_floor)
+                    await in_thread(_write, target, data, path.parent, free_space_floor)
         finally:
-            await asyncio.to_thread(target.close)
+            await in_thread(target.close)
     except OSError as error:
         raise refusal(error, "store the model") from error
     form.finish()

@@ -7,6 +7,8 @@ import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -371,3 +373,28 @@ def test_a_page_needs_a_name(page: str) -> None:
             await desk.do("mouse_move", page=page)
 
     story(tell)
+
+
+@pytest.mark.parametrize("ticks", range(5))
+def test_a_page_that_is_closed_at_the_moment_of_an_answer_is_closed(ticks: int) -> None:
+    """It stores nothing any more."""
+    answer: Future[tuple[str, None]] = Future()
+    threads: Any = SimpleNamespace(submit=lambda *_: answer)
+    work: Any = SimpleNamespace(answer=None)
+    nobody: Any = None
+
+    async def told() -> None:
+        page = history.History(Means([Noting()], nobody, nobody, threads))
+        answering = asyncio.create_task(page._in_thread(Noting(), work, nobody, nobody))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not answering.done()
+        answer.set_result(("<svg>", None))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        was_answered = answering.done()
+        answering.cancel()
+        await asyncio.wait([answering])
+        assert answering.cancelled() or was_answered
+
+    asyncio.run(told())

@@ -18,6 +18,7 @@ from appliance.sessions import FILE_NAME as SESSIONS_FILE
 from models.errors import AccessDenied, InvalidInput, StorageRefused, TooManyTries, WrongPassword
 from models.files import FILE_SYSTEM, FileSystem
 from tests.support.crashing_files import disks_after_every_cut
+from tests.support.held_threads import Held, HeldFiles
 
 HERE = Caller(Kind.LOOPBACK, "127.0.0.1")
 TRUSTED = Caller(Kind.TRUSTED, "198.51.100.4")
@@ -338,3 +339,16 @@ def test_the_power_fails_while_the_password_changes_then_it_is_the_old_one_or_th
     )
     assert all(is_(disk, PASSWORD) or is_(disk, OTHER) for disk in cut_short)
     assert all(is_(disk, OTHER) for disk in finished)
+
+
+def test_who_leaves_while_a_password_is_stored_has_set_it(tmp_path: Path) -> None:
+    """What this program knows is what the file says."""
+    held = Held()
+    set_password(PasswordFile(tmp_path / FILE_NAME, FILE_SYSTEM), PASSWORD, QUICK)
+    house = House(tmp_path, HeldFiles(held, "remember", FILE_NAME))
+
+    async def story(logins: Logins) -> None:
+        assert not await held.cancelled(logins.change(OTHER, PASSWORD, LOGGED_IN))
+        assert await logins.log_in(OTHER, STRANGER)
+
+    house.run(story)

@@ -24,6 +24,7 @@ from appliance.sessions import (
 from models.errors import StorageRefused
 from models.files import FILE_SYSTEM, FileSystem
 from tests.support.crashing_files import disks_after_every_cut
+from tests.support.held_threads import Held, HeldFiles
 
 SECRET = b"s" * 32
 
@@ -255,3 +256,13 @@ def test_a_session_that_was_ended_stays_so_wherever_the_power_fails_afterwards(t
     cut_short, finished = disks_after_every_cut(tmp_path, before, end)
     assert all(there(disk) in ({"kept", "ended"}, {"kept"}) for disk in cut_short), "all of the old or all of the new"
     assert all(there(disk) == {"kept"} for disk in finished)
+
+
+def test_who_leaves_while_a_session_is_stored_leaves_the_file_to_one_writer(tmp_path: Path, clock: Clock) -> None:
+    held = Held()
+
+    async def story() -> None:
+        sessions = await started(tmp_path, clock, HeldFiles(held, "remember", FILE_NAME))
+        assert not await held.cancelled(sessions.open("a", ""))
+
+    run(story())

@@ -17,6 +17,7 @@ from models.fastest import Measured
 from models.runtimes.base import Choice
 from tests.support.fake_runtime import Socket
 from tests.support.fake_workers import a_bundle
+from tests.support.held_threads import Held, HeldFiles
 from tests.support.small_bundles import make_bundle
 
 TPU, SLOW, FAST = "coral/edgetpu/1", "coral/cpu/1", "coral/cpu/2"
@@ -200,3 +201,14 @@ def test_a_bundle_for_a_runtime_that_nobody_has_is_measured_which_says_so(cache:
     (folder / "model.json").write_text(text)
     with pytest.raises(ModelFailed, match="There is no 'abacus'"):
         choose(open_bundle(folder), cache, Stopwatch({"abacus/cpu/1": "There is no 'abacus'"}))
+
+
+def test_what_was_measured_is_remembered_by_one_at_a_time(bundle: Bundle, cache: Path) -> None:
+    """A model that was called off is followed by another one at once."""
+    held = Held()
+    chooser = Chooser(cache, "auto", HeldFiles(held, "remember", "runtimes.json"), measure=Stopwatch({FAST: 25.0}))
+
+    async def story() -> None:
+        assert not await held.cancelled(chooser.choose(bundle))
+
+    asyncio.run(story())

@@ -220,3 +220,21 @@ def test_an_error_of_a_worker_is_the_same_error_here(kind: type[DetectorApplianc
 
 def test_an_error_that_is_not_known_here_is_one_of_the_model() -> None:
     assert type(error_of({"failed": "NoSuchThing", "message": "what was wrong"})) is ModelFailed
+
+
+@pytest.mark.parametrize("ticks", range(6))
+@in_virtual_time
+async def test_being_called_off_is_heard_though_the_model_is_ready_at_that_moment(ticks: int) -> None:
+    process = FakeProcess()
+    launching = asyncio.create_task(WorkerProcess.launch(ORDER, 10.0, start=starting(process)))
+    await asyncio.sleep(1.0)
+    process.say(READY)
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    was_ready = launching.done()
+    launching.cancel()
+    await asyncio.wait([launching])
+    assert launching.cancelled() or was_ready
+    if was_ready:
+        await launching.result().stop()
+    assert not process.alive

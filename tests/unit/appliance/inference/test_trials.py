@@ -179,3 +179,18 @@ async def test_who_stops_waiting_leaves_no_process_behind() -> None:
     await asyncio.gather(trying, return_exceptions=True)
     assert trying.cancelled()
     assert not measuring.processes[0].alive
+
+
+@pytest.mark.parametrize("ticks", range(6))
+@in_virtual_time
+async def test_being_called_off_is_heard_though_the_process_says_something_at_that_moment(ticks: int) -> None:
+    measuring = Measuring(FIRST, **{FIRST: hangs})
+    trying = asyncio.create_task(measuring.tried())
+    await asyncio.sleep(1.0)
+    measuring.processes[0].say({"tried": FIRST, "milliseconds": 10.0, "reason": None})
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    trying.cancel()
+    await asyncio.wait([trying], timeout=30.0)
+    assert trying.cancelled()
+    assert not measuring.processes[0].alive

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert
 
+from appliance.loop_server import library
 from appliance.loop_server import model_records as records
 from appliance.loop_server.blobs import Blobs, Folder
 from appliance.loop_server.db import Database
@@ -20,6 +21,7 @@ from appliance.loop_server.library import ModelLibrary
 from appliance.loop_server.model_zips import ReceivedFile, write_zip
 from appliance.loop_server.tables import projects
 from models.errors import LoopBusy, StorageRefused
+from tests.support.held_threads import Held
 from tests.unit.appliance.loop_server.conftest import Story
 
 WHEN = datetime(2024, 1, 31, tzinfo=timezone.utc)
@@ -144,5 +146,30 @@ def test_what_cannot_be_written_down_leaves_no_file(
                 await loop.add()
         assert (await loop.models(), list(loop.blobs.names())) == ([], [])
         assert (await loop.add()).version == "1.0"
+
+    with_database(story)
+
+
+@pytest.mark.parametrize("where", ["unpack_upload", "write_zip", "_put"])
+def test_who_leaves_while_a_model_is_stored_leaves_no_file_without_a_model(
+    with_database: Story[None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    held = Held()
+    act = getattr(library, where)
+
+    def slowly(*arguments: Any) -> Any:
+        held.here()
+        return act(*arguments)
+
+    monkeypatch.setattr(library, where, slowly)
+
+    async def story(database: Database) -> None:
+        loop = Loop(database, tmp_path)
+        await loop.open()
+        assert not await held.cancelled(loop.add())
+        assert len(list(loop.blobs.names())) == len(await loop.models()) == (where == "_put")
+        for model in await loop.models():
+            await loop.library.remove("workshop", "parts", model.id)
+        assert list(loop.blobs.names()) == [], "nobody holds it any more"
 
     with_database(story)

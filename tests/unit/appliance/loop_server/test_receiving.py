@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from appliance.loop_server import receiving
+from appliance.loop_server import coco_transfer, receiving, uploads
 from appliance.loop_server.receiving import incoming_folder, receive_files
 from models.errors import InputTooLarge, InvalidInput, NoRoom
 from models.files import FileSystem
+from tests.support.held_threads import Held, HeldFiles
 
 BOUNDARY = "a-boundary"
 
@@ -107,3 +109,82 @@ def test_nothing_stays_behind_however_it_ends(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput):
         asyncio.run(story())
     assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_who_leaves_while_a_file_is_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    held = Held()
+
+    async def story() -> None:
+        async with incoming_folder(tmp_path / "incoming") as folder:
+            await receive_files(request(form([("a", b"x" * 10)])), folder, 1000, "curl …")
+
+    class Slow(receiving._Store):
+        def write(self) -> None:
+            held.here()
+            super().write()
+
+    async def told() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(receiving, "_Store", Slow)
+            assert not await held.cancelled(story())
+
+    asyncio.run(told())
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["make folders", "remove"])
+def test_who_leaves_while_a_folder_comes_or_goes_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    held = Held()
+    monkeypatch.setattr(receiving, "uuid4", lambda: SimpleNamespace(hex="name"))
+
+    async def story() -> None:
+        async with incoming_folder(tmp_path, HeldFiles(held, step, "name")):
+            pass
+
+    async def told() -> None:
+        assert not await held.cancelled(story())
+
+    asyncio.run(told())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_removed_spoils_nothing(tmp_path: Path) -> None:
+    """The next start removes it."""
+
+    class Stubborn(FileSystem):
+        def remove_tree(self, path: Path) -> None:
+            raise OSError(39, "Directory not empty")
+
+    async def story() -> str:
+        async with incoming_folder(tmp_path / "incoming", Stubborn()):
+            return "stored"
+
+    assert asyncio.run(story()) == "stored"
+
+
+def test_pictures_that_are_being_stored_are_stored_before_who_sent_them_is_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A data set lies in a folder that goes with who sent it; a form counts as held in memory until then."""
+    nobody: Any = SimpleNamespace(image_limits=None, database=SimpleNamespace())
+
+    async def answer(_: object) -> Any:
+        return {}
+
+    nobody.database.read = nobody.database.write = answer
+    plan = coco_transfer._Plan([nobody], [])
+    monkeypatch.setattr(uploads, "read_form", lambda *_: [])
+    monkeypatch.setattr(coco_transfer, "_examine", lambda *_: plan)
+    for module, work in (
+        (uploads, lambda: uploads.store(nobody, "workshop", "parts", [])),
+        (coco_transfer, lambda: coco_transfer.import_zip(nobody, "workshop", "parts", Path("zip"), "box")),
+    ):
+        held = Held()
+        monkeypatch.setattr(module, "_store", lambda *_, held=held: asyncio.to_thread(held.here))
+
+        async def told(held: Held = held, work: Any = work) -> None:
+            assert not await held.cancelled(work())
+
+        asyncio.run(told())

@@ -13,7 +13,7 @@ import pytest
 
 from appliance.outbox.courtesy import LONGEST_PAUSE, MOST_AT_ONCE
 from appliance.outbox.delivery import within
-from appliance.outbox.queue import Outbox
+from appliance.outbox.queue import MODE_FILE, Outbox
 from appliance.outbox.room import Count, OutboxBounds
 from appliance.outbox.uploader import Uploader
 from models.errors import (
@@ -29,7 +29,9 @@ from models.errors import (
 from models.files import FILE_SYSTEM, FileSystem
 from models.loop.uploads import ImageUpload
 from models.wire.image_metadata import ImageMetadata
+from tests.support.held_threads import Held, HeldFiles
 from tests.support.virtual_time import in_virtual_time
+from tests.unit.appliance.outbox.conftest import Clock
 from tests.unit.appliance.outbox.fake_loop import ASKED_FOR, FakeLoop, fill, sending, until
 
 HOUR = 3600.0
@@ -619,3 +621,41 @@ async def test_automatic_picks_that_are_being_sent_are_not_thinned(root: Path) -
     assert outbox.tallies()["thinned"] == 0
     assert outbox.tallies()["sent"] == 20
     outbox.close()
+
+
+def test_who_stops_it_and_leaves_has_stopped_it(tmp_path: Path, clock: Clock) -> None:
+    """Else it would go on to send until the mode is written down."""
+    held = Held()
+
+    async def story() -> None:
+        loop = FakeLoop()
+        outbox = Outbox(
+            tmp_path,
+            OutboxBounds(1000, 1_000_000_000, 0),
+            lambda: datetime.now(timezone.utc),
+            HeldFiles(held, "remember", MODE_FILE),
+        )
+        uploader = Uploader(outbox, loop, start_within=0.0)
+        uploader.start()
+        assert not await held.cancelled(uploader.set_mode("stopped"))
+        assert (outbox.mode, uploader.status().state) == ("stopped", "stopped")
+        await uploader.close()
+        outbox.close()
+
+    asyncio.run(story())
+
+
+@in_virtual_time
+async def test_it_does_not_begin_anew_where_the_event_loop_ends(outbox: Outbox) -> None:
+    """As it does for whoever presses Ctrl-C twice."""
+    uploader = Uploader(outbox, FakeLoop())
+    uploader.start()
+    await asyncio.sleep(10.0)
+    sending = [task for task in asyncio.all_tasks() if task.get_name() == "uploader"]
+    for task in sending:
+        task.cancel()
+    await asyncio.wait(sending)
+    await asyncio.sleep(0)
+    assert [task.get_name() for task in asyncio.all_tasks()] == [asyncio.current_task().get_name()]  # type: ignore[union-attr]
+    assert uploader.status().state == "stopped"
+    await uploader.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from models.loop.client import LoopClient
 from models.loop.node import EventHandler, Heartbeat, LoopNode, MakeSocket, make_socket
+from models.uninterrupted import to_its_end
 
 
 class Connection:
@@ -78,13 +79,18 @@ class Connection:
                 self._living = asyncio.create_task(self.node.run(), name="life in the Loop")
                 return
             living, self._living = self._living, None
-            await self.node.close()
             assert living is not None
-            living.cancel()
-            await asyncio.gather(living, return_exceptions=True)
+            # Half of it would leave a node that lives on, and cannot be switched on again.
+            await to_its_end(_hang_up(self.node, living))
 
     async def close(self) -> None:
         """Hang up for good, and end what is being asked."""
         await self.switch(False)
         if self.client is not None:
             await self.client.close()
+
+
+async def _hang_up(node: LoopNode, living: asyncio.Task[None]) -> None:
+    await node.close()
+    living.cancel()
+    await asyncio.gather(living, return_exceptions=True)

@@ -11,7 +11,8 @@ from tests.service.loop_server.conftest import ELSEWHERE
 from tests.service.loop_server.pictures import Parts, jpeg, metadata, pair
 from tests.service.running_loop import RunningLoop
 
-COUNT = itertools.count(1000)  # of pictures and names that nobody else has; tests that say numbers by hand say small ones
+COUNT = itertools.count(1000)
+"""Of pictures and names that nobody else has: tests that say numbers by hand say small ones."""
 
 
 class Shop:

@@ -25,6 +25,7 @@ import httpx
 from models.errors import LoginFailed, LoopError, LoopUnreachable
 from models.loop.address import LoopAddress
 from models.loop.answers import Answer, failure
+from models.loop.transport import AiohttpTransport
 
 ANSWER_WITHIN_S = 60.0
 """A whole answer, from the first byte sent to the last received; of streams: each piece, and the headers."""
@@ -297,7 +298,7 @@ class LoopSession:
             transport = self._transport
             if transport is None and not (through_proxy and getproxies()):
                 # With a proxy httpx must make the transports itself; there the system may send on what it has in store.
-                transport = httpx.AsyncHTTPTransport(verify=verify, limits=limits, socket_options=[ENDS_AT_ONCE])
+                transport = AiohttpTransport(verify, ENDS_AT_ONCE, MOST_CONNECTIONS, IDLE_CONNECTION_S)
             return httpx.AsyncClient(
                 base_url=self.url,
                 transport=transport,

@@ -357,8 +357,8 @@ def _reason(error: BaseException) -> str:
         if below is None:
             break
         if isinstance(below, OSError) and below.strerror:
-            # asyncio puts the address there, which the sentence names already
-            if below.errno and below.strerror.startswith("Connect call failed"):
+            # asyncio puts the address there, which the sentence names already; of several addresses, all that failed
+            if below.errno and below.strerror.startswith(("Connect call failed", "Multiple exceptions")):
                 return os.strerror(below.errno)
             return below.strerror
         below = below.__cause__ or below.__context__

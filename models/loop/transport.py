@@ -35,7 +35,8 @@ _ERRORS: tuple[tuple[type[Exception], type[httpx.TransportError], str | None], .
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """HTTP/1.1 in the event loop in which it is made. `option` is set on every socket.
 
-    Beyond `max_connections` requests wait for their turn. Raises httpx's errors, and what the body of a request raises.
+    Beyond `max_connections` requests wait for their turn. Bodies say their length beforehand. Raises httpx's
+    errors, and what the body of a request raises.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         within = request.extensions["timeout"]
         await self._take_turn(within["pool"])
         body = None
+        assert "transfer-encoding" not in request.headers
         if request.headers.get("content-length", "0") != "0":
             body = _Upload(request.stream, within["write"])
             self._under_way.add(body)
@@ -115,7 +117,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
 
 class _Response(aiohttp.ClientResponse):
-    """One that is closed before its end is over: aiohttp would send what lies in buffers first, and bid TLS farewell."""
+    """Closed before its end, it is over at once: aiohttp would send what lies in buffers first, and bid TLS farewell."""
 
     def close(self) -> None:
         connection = self.connection

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from pathlib import Path
 
+import httpx
 import pytest
 
 from models.errors import LoopUnreachable
 from models.loop.client import ImageUpload, LoopClient
+from models.loop.session import ours
 from tests.support.raw_server import Asked, RawServer, json_response, on_loopback, raw_server, response
 
 TARGET = {"model_uuid": "1", "version": "1.1"}
@@ -166,6 +169,13 @@ async def test_nobody_there_is_told_as_the_system_says_it() -> None:
         await version(LoopClient(server.host))
     with pytest.raises(LoopUnreachable, match="no connection to"):
         await version(LoopClient("no-such-host.invalid"))
+
+
+def test_nobody_there_under_several_addresses_is_told_once() -> None:
+    each = "[Errno 111] Connect call failed ('::1', 80, 0, 0), [Errno 111] Connect call failed ('127.0.0.1', 80)"
+    error = httpx.ConnectError("all failed")
+    error.__cause__ = OSError(errno.ECONNREFUSED, f"Multiple exceptions: {each}")
+    assert str(ours(error, "http://localhost")).endswith("at http://localhost (Connection refused)")
 
 
 CERTIFICATE = Path(__file__).parents[3] / "support" / "loopback.pem"

@@ -80,13 +80,17 @@ def test_a_conversion_that_does_not_end_keeps_nobody_waiting(
             ended.set()
 
     async def story() -> None:
+        before = asyncio.all_tasks()
         node = await started(loop, tmp_path, convert=convert)
         await held.is_met()
         await node.close()
         await node.connection.close()
         held.go_on.set()
         assert await asyncio.to_thread(ended.wait, SOON)
-        await asyncio.sleep(0.05)  # its thread is over
+        for _ in range(int(SOON / 0.01)):  # until its thread has told the event loop
+            if asyncio.all_tasks() == before:
+                break
+            await asyncio.sleep(0.01)
 
     on_loopback(story)()
     assert not (tmp_path / "work").exists()

@@ -212,10 +212,8 @@ class ConverterNode:
                 trouble = str(error)
                 unread.append((listed.organization_id, listed.project_id))
                 continue
-            pictures, tasks = (
-                Pictures(project),
-                due(listed.organization_id, listed.project_id, models, self.settings.pairs),
-            )
+            pictures = Pictures(project)
+            tasks = due(listed.organization_id, listed.project_id, models, self.settings.pairs)
             lacking += tasks
             for task in tasks:
                 trouble = await self._try(project, task, pictures) or trouble
